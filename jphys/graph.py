@@ -1,0 +1,255 @@
+"""`Graph`: a batch of molecules or crystals as a jraph.GraphsTuple of typed, masked arrays."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+
+from jphys import neighbors
+from jphys.elements import check_species
+
+Array = jax.Array | np.ndarray
+Graph = jraph.GraphsTuple
+
+
+class Nodes(NamedTuple):
+    """Atoms. `species` 0 is a hidden atom where `mask` is true, and padding where it is false."""
+
+    positions: Array  # (n_node, 3) Å
+    species: Array  # (n_node,) atomic number Z
+    mask: Array  # (n_node,) bool, false on padding
+
+
+class Edges(NamedTuple):
+    """Directed neighbour relations, sorted by receiver; the message runs sender → receiver."""
+
+    shifts: Array  # (n_edge, 3) int, periodic image of the sender
+    bond_type: Array  # (n_edge,) int: 0 none, 1 single, 2 double, 3 triple
+    mask: Array  # (n_edge,) bool, false on padding
+
+
+class Globals(NamedTuple):
+    """One row per molecule or crystal."""
+
+    cell: Array  # (n_graph, 3, 3) Å, rows are lattice vectors; zeros for a molecule
+    mask: Array  # (n_graph,) bool, false on padding
+
+
+def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bonds=None) -> Graph:
+    """One molecule or crystal as a Graph of numpy arrays.
+
+    Args:
+        species: (n,) atomic numbers.
+        positions: (n, 3) Å.
+        cell: (3, 3) Å, rows are lattice vectors, periodic in all three; None for a molecule.
+        cutoff: Å; pairs closer than it get an edge. Required with a cell; None means all pairs.
+        bonds: (m, 3) int rows (i, j, order), each bond once, order 1..3; None for no bond knowledge.
+
+    Raises:
+        ValueError: wrong shape, unknown element, non-finite position, flat cell, cutoff ≤ 0, a bond
+            between atoms that do not exist or that no edge joins.
+    """
+    species = check_species(species)
+    positions = _check_positions(positions, len(species))
+    if cutoff is not None and not cutoff > 0:
+        raise ValueError(f"cutoff must be positive, got {cutoff}")
+    if cell is not None:
+        cell = _check_cell(cell)
+        if cutoff is None:
+            raise ValueError("cutoff must be given for a periodic cell, got None")
+    if cutoff is None:
+        senders, receivers, shifts = neighbors.all_pairs(len(species))
+    else:
+        senders, receivers, shifts = neighbors.within_cutoff(positions.astype(np.float64), cell, cutoff)
+    return Graph(
+        nodes=Nodes(positions, species, np.ones(len(species), bool)),
+        edges=Edges(
+            shifts, _bond_types(bonds, senders, receivers, len(species)), np.ones(len(senders), bool)
+        ),
+        senders=senders,
+        receivers=receivers,
+        globals=Globals(
+            (np.zeros((3, 3)) if cell is None else cell).astype(positions.dtype)[None], np.ones(1, bool)
+        ),
+        n_node=np.array([len(species)], np.int32),
+        n_edge=np.array([len(senders)], np.int32),
+    )
+
+
+def _check_positions(positions, n_atoms: int) -> np.ndarray:
+    positions = np.asarray(positions)
+    if positions.dtype != np.float32:
+        positions = positions.astype(jax.dtypes.canonicalize_dtype(np.float64))
+    if positions.shape != (n_atoms, 3):
+        raise ValueError(f"positions must have shape ({n_atoms}, 3) to match species, got {positions.shape}")
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if bad.size:
+        raise ValueError(f"positions must be finite, got {positions[bad[0]]} at atom {bad[0]}")
+    return positions
+
+
+def _check_cell(cell) -> np.ndarray:
+    cell = np.asarray(cell, np.float64)
+    if cell.shape != (3, 3):
+        raise ValueError(f"cell must have shape (3, 3), rows are lattice vectors, got {cell.shape}")
+    if not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-6:
+        raise ValueError(f"cell must be finite with a volume above 0, got {cell.tolist()}")
+    return cell
+
+
+def _bond_types(bonds, senders, receivers, n_atoms: int) -> np.ndarray:
+    if bonds is None:
+        return np.zeros(len(senders), np.int32)
+    bonds = np.asarray(bonds)
+    if bonds.size == 0:
+        return np.zeros(len(senders), np.int32)
+    if bonds.ndim != 2 or bonds.shape[1] != 3:
+        raise ValueError(f"bonds must have shape (m, 3) with rows (i, j, order), got {bonds.shape}")
+    for i, j, order in bonds.tolist():
+        if not (0 <= i < n_atoms and 0 <= j < n_atoms and i != j and 1 <= order <= 3):
+            raise ValueError(
+                f"bonds must join two different atoms below {n_atoms} with order 1..3, got {(i, j, order)}"
+            )
+    order = np.zeros((n_atoms, n_atoms), np.int32)
+    order[bonds[:, 0], bonds[:, 1]] = order[bonds[:, 1], bonds[:, 0]] = bonds[:, 2]
+    joined = np.zeros((n_atoms, n_atoms), bool)
+    joined[receivers, senders] = True
+    lost = np.argwhere((order > 0) & ~joined)
+    if lost.size:
+        raise ValueError(
+            f"bonds must be shorter than the cutoff, got a longer one between atoms {lost[0].tolist()}"
+        )
+    return order[receivers, senders]
+
+
+def from_ase(atoms, *, cutoff: float | None = None, bonds=None) -> Graph:
+    """Graph of an ase.Atoms; its cell counts where `pbc` is true in all three directions.
+
+    Raises:
+        ValueError: for partly periodic boundaries, and as `make_graph`.
+    """
+    if atoms.pbc.any() and not atoms.pbc.all():
+        raise ValueError(f"pbc must be all true or all false, got {atoms.pbc.tolist()}")
+    cell = atoms.cell.array if atoms.pbc.all() else None
+    return make_graph(atoms.numbers, atoms.positions, cell=cell, cutoff=cutoff, bonds=bonds)
+
+
+def batch(graphs: Sequence[Graph]) -> Graph:
+    """One Graph that holds the given graphs side by side, in order.
+
+    Raises:
+        ValueError: for an empty sequence.
+    """
+    if not graphs:
+        raise ValueError("graphs must hold at least one graph, got an empty sequence")
+    offsets = np.cumsum([0] + [len(g.nodes.species) for g in graphs[:-1]])
+
+    def join(parts):
+        return np.concatenate([np.asarray(part) for part in parts])
+
+    return Graph(
+        nodes=Nodes(*(join(field) for field in zip(*(g.nodes for g in graphs)))),
+        edges=Edges(*(join(field) for field in zip(*(g.edges for g in graphs)))),
+        senders=join([g.senders + o for g, o in zip(graphs, offsets)]),
+        receivers=join([g.receivers + o for g, o in zip(graphs, offsets)]),
+        globals=Globals(*(join(field) for field in zip(*(g.globals for g in graphs)))),
+        n_node=join([g.n_node for g in graphs]),
+        n_edge=join([g.n_edge for g in graphs]),
+    )
+
+
+def pad(graph: Graph, n_node: int, n_edge: int, n_graph: int) -> Graph:
+    """The graph with padding up to the given sizes: masked, of species 0, in one extra graph (or more).
+
+    Padding edges are self-edges of the last node, so that the edges stay sorted by receiver.
+
+    Raises:
+        ValueError: if the graph does not fit, or leaves no room for the padding it needs.
+    """
+    sizes = len(graph.nodes.species), len(graph.senders), len(graph.n_node)
+    for name, size, budget in zip(("n_node", "n_edge", "n_graph"), sizes, (n_node, n_edge, n_graph)):
+        if size > budget:
+            raise ValueError(f"{name} must be at least {size} to hold the graph, got {budget}")
+    if sizes == (n_node, n_edge, n_graph):
+        return graph
+    if sizes[2] == n_graph or sizes[0] == n_node:
+        raise ValueError("padding needs one more graph and one more node than the graph has")
+    extra_node, extra_edge, extra_graph = n_node - sizes[0], n_edge - sizes[1], n_graph - sizes[2]
+
+    def zeros(array, extra):
+        array = np.asarray(array)
+        return np.concatenate([array, np.zeros((extra, *array.shape[1:]), array.dtype)])
+
+    def ends(array):
+        return np.concatenate([array, np.full(extra_edge, n_node - 1, np.int32)])
+
+    def counts(array, extra):
+        return np.concatenate([array, [extra], np.zeros(extra_graph - 1)]).astype(np.int32)
+
+    return Graph(
+        nodes=Nodes(*(zeros(field, extra_node) for field in graph.nodes)),
+        edges=Edges(*(zeros(field, extra_edge) for field in graph.edges)),
+        senders=ends(graph.senders),
+        receivers=ends(graph.receivers),
+        globals=Globals(*(zeros(field, extra_graph) for field in graph.globals)),
+        n_node=counts(graph.n_node, extra_node),
+        n_edge=counts(graph.n_edge, extra_edge),
+    )
+
+
+def unbatch(graph: Graph) -> list[Graph]:
+    """The graphs of a batch, one by one, without the padding."""
+    graph = jax.tree.map(np.asarray, graph)
+    node_ends, edge_ends = np.cumsum(graph.n_node), np.cumsum(graph.n_edge)
+    parts = []
+    for index in np.flatnonzero(graph.globals.mask):
+        nodes = slice(node_ends[index] - graph.n_node[index], node_ends[index])
+        edges = slice(edge_ends[index] - graph.n_edge[index], edge_ends[index])
+        parts.append(
+            Graph(
+                nodes=Nodes(*(field[nodes] for field in graph.nodes)),
+                edges=Edges(*(field[edges] for field in graph.edges)),
+                senders=graph.senders[edges] - nodes.start,
+                receivers=graph.receivers[edges] - nodes.start,
+                globals=Globals(*(field[index : index + 1] for field in graph.globals)),
+                n_node=graph.n_node[index : index + 1],
+                n_edge=graph.n_edge[index : index + 1],
+            )
+        )
+    return parts
+
+
+def validate(graph: Graph) -> None:
+    """Check the invariants that the models rely on; for graphs that were not made by this module.
+
+    Raises:
+        ValueError: naming the field, the rule and the value.
+    """
+    graph = jax.tree.map(np.asarray, graph)
+    n_node, n_edge = len(graph.nodes.species), len(graph.senders)
+    for name, array, size in (("n_node", graph.n_node, n_node), ("n_edge", graph.n_edge, n_edge)):
+        if array.sum() != size:
+            raise ValueError(f"{name} must sum to {size}, got {array.sum()}")
+    for name, array in (("senders", graph.senders), ("receivers", graph.receivers)):
+        if n_edge and not (0 <= array.min() and array.max() < n_node):
+            raise ValueError(f"{name} must lie in 0..{n_node - 1}, got {array.min()}..{array.max()}")
+    if np.any(np.diff(graph.receivers) < 0):
+        raise ValueError("edges must be sorted by receiver")
+    owner = np.repeat(np.arange(len(graph.n_node)), graph.n_node)
+    if np.any(owner[graph.senders] != owner[graph.receivers]):
+        raise ValueError("edges must join nodes of one graph")
+    if np.any(graph.nodes.mask & (graph.nodes.species < 0)):
+        raise ValueError("species must not be negative")
+
+
+def with_positions(graph: Graph, positions) -> Graph:
+    """The same graph at other positions (n_node, 3) Å; the edge list is kept."""
+    return graph._replace(nodes=graph.nodes._replace(positions=positions))
+
+
+def to_device(graph: Graph) -> Graph:
+    """The graph as jax arrays."""
+    return jax.tree.map(jnp.asarray, graph)

@@ -1,0 +1,64 @@
+"""Which atoms see which: edge lists by cutoff, with every periodic image. Host side, numpy."""
+
+import itertools
+
+import numpy as np
+
+
+def all_pairs(n_atoms: int):
+    """All ordered pairs i ≠ j of `n_atoms` atoms, sorted by receiver.
+
+    Returns:
+        senders (e,), receivers (e,), shifts (e, 3) of zeros; e = n(n−1).
+
+    >>> senders, receivers, _ = all_pairs(3)
+    >>> receivers.tolist(), senders.tolist()
+    ([0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1])
+    """
+    receivers, senders = np.divmod(np.arange(n_atoms * max(n_atoms - 1, 0)), max(n_atoms - 1, 1))
+    senders = senders + (senders >= receivers)
+    return senders.astype(np.int32), receivers.astype(np.int32), np.zeros((len(senders), 3), np.int32)
+
+
+def image_ranges(cell: np.ndarray, cutoff: float) -> np.ndarray:
+    """How many cells (3,) a sphere of radius `cutoff` reaches along each lattice direction."""
+    heights = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    return np.ceil(cutoff / heights).astype(int)
+
+
+def within_cutoff(positions: np.ndarray, cell: np.ndarray | None, cutoff: float):
+    """Ordered pairs closer than `cutoff`, periodic images included, sorted by receiver.
+
+    Works for any cell shape and size, also where the cutoff exceeds the cell; atoms may lie outside it.
+
+    Args:
+        positions: (n, 3) Å.
+        cell: (3, 3) rows are lattice vectors, or None for a free molecule.
+        cutoff: Å.
+
+    Returns:
+        senders (e,), receivers (e,), shifts (e, 3) int: the vector from receiver i to sender j is
+        positions[j] + shift @ cell − positions[i].
+    """
+    n_atoms = len(positions)
+    if cell is None:
+        images, wraps, wrapped = np.zeros((1, 3), int), np.zeros((n_atoms, 3), int), positions
+        cell = np.eye(3)
+    else:
+        wraps = np.floor(positions @ np.linalg.inv(cell)).astype(int)
+        wrapped = positions - wraps @ cell
+        reach = image_ranges(cell, cutoff)
+        images = np.array(list(itertools.product(*(range(-r - 1, r + 2) for r in reach))))
+    found = []
+    for receiver in range(n_atoms):
+        ends = wrapped[None] + (images @ cell)[:, None] - wrapped[receiver]
+        near = np.sum(ends**2, axis=-1) < cutoff**2
+        zero = np.flatnonzero(~images.any(axis=1))[0]
+        near[zero, receiver] = False
+        image, sender = np.nonzero(near)
+        shifts = images[image] + wraps[receiver] - wraps[sender]
+        found.append((sender, np.full(len(sender), receiver), shifts))
+    if not found:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int32)
+    senders, receivers, shifts = (np.concatenate(parts).astype(np.int32) for parts in zip(*found))
+    return senders, receivers, shifts

@@ -1,0 +1,10 @@
+"""The only conversion factors of jphys: multiply by one to get into eV, Å, eV/Å, amu.
+
+Values: CODATA 2018 (https://physics.nist.gov/cuu/Constants/).
+"""
+
+HARTREE = 27.211386245988  # eV
+BOHR = 0.529177210903  # Å
+KCAL_PER_MOL = 0.0433641153087705  # eV
+MDYNE_PER_ANGSTROM = 6.241509074460763  # eV/Å², the unit of tabulated force constants
+COULOMB = HARTREE * BOHR  # e²/(4πε₀) in eV·Å
