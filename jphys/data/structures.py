@@ -1,0 +1,70 @@
+"""`Structures`: a data set of molecules or crystals with labels, flat over atoms, on the host."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jphys.graph import Graph, make_graph
+
+
+class Structures(NamedTuple):
+    """Atoms of all structures end to end; `n_atoms` splits them. Numpy, float64 energies.
+
+    Labels live here and not in Graph: a model cannot peek.
+    """
+
+    name: np.ndarray  # (m,) str, for messages: "dsgdb9nsd_000042"
+    n_atoms: np.ndarray  # (m,) int32
+    species: np.ndarray  # (sum n_atoms,) int32 Z
+    positions: np.ndarray  # (sum n_atoms, 3) float64 Å
+    energy: np.ndarray  # (m,) float64 eV, total energy
+    forces: np.ndarray | None  # (sum n_atoms, 3) float64 eV/Å, or None: labels there are none, all are stable
+    cell: np.ndarray  # (m, 3, 3) float64 Å, rows are lattice vectors; zeros for a molecule
+    n_bonds: np.ndarray  # (m,) int32
+    bonds: np.ndarray  # (sum n_bonds, 3) int32 rows (i, j, order), i and j within the structure
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
+
+
+def _flat_rows(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    rows = [np.arange(starts[i], starts[i + 1]) for i in chosen]
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+
+
+def take(structures: Structures, chosen) -> Structures:
+    """The structures of the given indices (k,), in that order."""
+    chosen = np.asarray(chosen)
+    atoms, bonds = _flat_rows(structures.n_atoms, chosen), _flat_rows(structures.n_bonds, chosen)
+    return Structures(
+        name=structures.name[chosen],
+        n_atoms=structures.n_atoms[chosen],
+        species=structures.species[atoms],
+        positions=structures.positions[atoms],
+        energy=structures.energy[chosen],
+        forces=None if structures.forces is None else structures.forces[atoms],
+        cell=structures.cell[chosen],
+        n_bonds=structures.n_bonds[chosen],
+        bonds=structures.bonds[bonds],
+    )
+
+
+def graphs(structures: Structures, *, cutoff: float | None = None) -> list[Graph]:
+    """One Graph per structure: all pairs for molecules, pairs within `cutoff` (Å) for crystals."""
+    atom_ends, bond_ends = np.cumsum(structures.n_atoms), np.cumsum(structures.n_bonds)
+    made = []
+    for i in range(len(structures)):
+        atoms = slice(atom_ends[i] - structures.n_atoms[i], atom_ends[i])
+        bonds = structures.bonds[bond_ends[i] - structures.n_bonds[i] : bond_ends[i]]
+        cell = structures.cell[i] if structures.cell[i].any() else None
+        made.append(
+            make_graph(
+                structures.species[atoms],
+                structures.positions[atoms],
+                cell=cell,
+                cutoff=cutoff if cell is not None else None,
+                bonds=bonds,
+            )
+        )
+    return made
