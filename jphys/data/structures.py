@@ -1,13 +1,14 @@
 """`Structures`: a data set of molecules or crystals with labels, flat over atoms, on the host."""
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
 from jphys.graph import Graph, make_graph
 
 
-class Structures(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Structures:
     """Atoms of all structures end to end; `n_atoms` splits them. Numpy, float64 energies.
 
     Labels live here and not in Graph: a model cannot peek.
