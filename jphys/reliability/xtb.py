@@ -1,0 +1,154 @@
+"""GFN2-xTB as an independent judge of a learned surface; never a source of training labels.
+
+Bannwarth, Ehlert, Grimme 2019 (doi:10.1021/acs.jctc.8b01176), through tblite (extra `engines`).
+"""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jphys.graph import Graph
+from jphys.reliability.surface import evaluate, finite_or_none, perturb
+from jphys.units import BOHR, HARTREE
+
+
+class XtbError(RuntimeError):
+    """GFN2-xTB gave no answer: the self-consistent field did not converge, or an element is unknown."""
+
+
+def xtb_energy_forces(species, positions, *, charge: float = 0.0, unpaired: int = 0):
+    """Energy and forces of GFN2-xTB.
+
+    Args:
+        species: (n,) atomic numbers.
+        positions: (n, 3) Å.
+        charge: total charge in e.
+        unpaired: number of unpaired electrons.
+
+    Returns:
+        Energy in eV and forces (n, 3) in eV/Å.
+
+    Raises:
+        ImportError: without tblite.
+        XtbError: if the calculation fails.
+    """
+    try:
+        from tblite.interface import Calculator
+    except ImportError as error:
+        raise ImportError("GFN2-xTB needs tblite: pip install 'jphys[engines]'") from error
+    try:
+        bohr = np.asarray(positions, np.float64) / BOHR
+        calculator = Calculator("GFN2-xTB", np.asarray(species), bohr, charge=charge, uhf=unpaired)
+        calculator.set("verbosity", 0)
+        result = calculator.singlepoint()
+    except RuntimeError as error:
+        raise XtbError(str(error)) from error
+    energy, gradient = float(result.get("energy")), np.asarray(result.get("gradient"))
+    if not (np.isfinite(energy) and np.isfinite(gradient).all()):
+        raise XtbError("GFN2-xTB energy or gradient is not finite")
+    return energy * HARTREE, -gradient * HARTREE / BOHR
+
+
+def evaluate_xtb(graphs: Sequence[Graph], *, progress: bool = False):
+    """Energies (m,) eV and a list of forces (n_i, 3) eV/Å by GFN2-xTB; NaN where it failed."""
+    energies, forces = np.full(len(graphs), np.nan), []
+    for index, graph in enumerate(tqdm(graphs, desc="GFN2-xTB", disable=not progress)):
+        try:
+            energies[index], force = xtb_energy_forces(graph.nodes.species, graph.nodes.positions)
+        except XtbError:
+            force = np.full((len(graph.nodes.species), 3), np.nan)
+        forces.append(force)
+    return energies, forces
+
+
+def compare(
+    potential,
+    params,
+    graphs: Sequence[Graph],
+    *,
+    sigmas: Sequence[float] = (0.05, 0.1),
+    n_molecules: int = 40,
+    key,
+    progress: bool = False,
+) -> dict:
+    """How far a surface follows GFN2-xTB around given structures.
+
+    Each molecule is perturbed by Gaussian noise; a rise is the energy above the unperturbed structure.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        graphs: neutral closed-shell molecules; `n_molecules` of them are drawn without replacement.
+        sigmas: noise amplitudes in Å.
+        n_molecules: how many to compare, at most; all where there are fewer.
+        key: PRNG key of the choice and of the noise.
+        progress: show a progress bar.
+
+    Returns:
+        {"n_molecules": int, "sigmas": [row, …]}; see `compare_surfaces` for the row.
+    """
+    key_choice, key_noise = jax.random.split(key)
+    order = np.asarray(jax.random.permutation(key_choice, len(graphs)))
+    chosen = [graphs[i] for i in order[:n_molecules]]
+    noise_keys = jax.random.split(key_noise, len(sigmas))
+    moved = [perturb(chosen, sigma, key=k) for sigma, k in zip(sigmas, noise_keys, strict=True)]
+    sets = [chosen, *moved]
+    flat = [graph for graphs in sets for graph in graphs]
+    model, xtb = evaluate(potential, params, flat), evaluate_xtb(flat, progress=progress)
+    rows, m = [], len(chosen)
+    for index, sigma in enumerate(sigmas, start=1):
+        at = slice(index * m, (index + 1) * m)
+        rises = [energies[at] - energies[:m] for energies, _ in (model, xtb)]
+        row = compare_surfaces(rises[0], model[1][at], rises[1], xtb[1][at])
+        rows.append({"sigma": float(sigma), **row})
+    return {"n_molecules": m, "sigmas": rows}
+
+
+def compare_surfaces(rise, forces, rise_reference, forces_reference) -> dict:
+    """Statistics of rises (m,) eV and forces, lists of (n_i, 3) eV/Å, against a reference surface.
+
+    Molecules where either surface gave no finite answer are left out of the statistics and counted.
+
+    Returns:
+        `n` compared, `n_xtb_failed`, `n_model_nonfinite`, `median_rise_ratio` (model/reference),
+        `rise_correlation`, `force_correlation` over all components, `force_slope` (least squares
+        F_model = slope·F_ref), `mean_force_xtb` eV/Å (mean |F_i|), `mean_rise_xtb` and
+        `mean_rise_model` eV. A statistic that is undefined is None.
+    """
+    judged = np.array([np.isfinite(r) for r in rise_reference], bool)
+    given = np.array(
+        [np.isfinite(r) and np.isfinite(f).all() for r, f in zip(rise, forces, strict=True)], bool
+    )
+    both = np.flatnonzero(judged & given)
+    rise, rise_reference = np.asarray(rise)[both], np.asarray(rise_reference)[both]
+    f, f_ref = (
+        np.concatenate([np.asarray(side[i], np.float64) for i in both] or [np.zeros((0, 3))])
+        for side in (forces, forces_reference)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.sum(f * f_ref) / np.sum(f_ref**2)
+        ratio = rise / rise_reference
+    statistics = {
+        "median_rise_ratio": np.median(ratio) if len(both) else np.nan,
+        "rise_correlation": _correlation(rise, rise_reference),
+        "force_correlation": _correlation(f.ravel(), f_ref.ravel()),
+        "force_slope": slope,
+        "mean_force_xtb": np.linalg.norm(f_ref, axis=1).mean() if len(both) else np.nan,
+        "mean_rise_xtb": rise_reference.mean() if len(both) else np.nan,
+        "mean_rise_model": rise.mean() if len(both) else np.nan,
+    }
+    return {
+        "n": len(both),
+        "n_xtb_failed": int((~judged).sum()),
+        "n_model_nonfinite": int((~given).sum()),
+        **{name: finite_or_none(value) for name, value in statistics.items()},
+    }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; NaN where it is undefined."""
+    a, b = (x - x.mean() if len(x) else x for x in (a, b))
+    norm = np.sqrt(np.sum(a**2) * np.sum(b**2))
+    return float(np.sum(a * b) / norm) if norm > 0 else np.nan
