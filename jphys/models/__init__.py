@@ -1,0 +1,20 @@
+"""Energy models. A new one adds its config here; everything else works through `Potential`."""
+
+from typing import Any
+
+from jphys.models.potential import Potential
+from jphys.models.transformer import TransformerConfig, make_transformer
+
+FACTORIES: dict[type, Any] = {TransformerConfig: make_transformer}
+CONFIGS: dict[str, type] = {config.__name__: config for config in FACTORIES}
+
+
+def make_potential(config) -> Potential:
+    """The potential that a config describes.
+
+    Raises:
+        ValueError: if the config belongs to no model of jphys.
+    """
+    if type(config) not in FACTORIES:
+        raise ValueError(f"config must be one of {', '.join(CONFIGS)}, got {type(config).__name__}")
+    return FACTORIES[type(config)](config)

@@ -1,0 +1,308 @@
+"""The physics-driven Transformer (Yi et al., Towards Physically Reliable Molecular Representation Learning)."""
+
+import dataclasses
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jphys import basis, elements, ops
+from jphys.graph import Graph
+from jphys.models import pair_energy as pairs
+from jphys.models.potential import Potential
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """Size and switches of the Transformer.
+
+    Raises:
+        ValueError: for a size that is not positive, heads that do not divide the channels, a [CLS]
+            readout without the token, more elements than the tables hold.
+    """
+
+    channels: int = 64
+    """Width d of the atom embeddings."""
+    blocks: int = 3
+    """Number L of molecular attention blocks."""
+    heads: int = 8
+    """Attention heads per block; divides channels."""
+    n_basis: int = 32
+    """Radial basis functions n_b per element."""
+    cutoff: float = 5.0
+    """τ, Å."""
+    readout: Literal["atoms", "cls", "pairs"] = "pairs"
+    """Energy from f_atom, from f_mol of [CLS], or pair energies plus f_atom (eq. 6)."""
+    cls_token: Literal["none", "full"] = "none"
+    """[CLS] mixes the whole molecule: far-apart fragments no longer add up. Keep `none` for MD."""
+    bond_mask: bool = False
+    """Multiply the attention weights by SiLU(linear(A_ij)) (the A-mask)."""
+    repulsion: bool = True
+    """Add the screened repulsion of the nuclei below bond lengths (pairs readout; beyond the paper)."""
+    max_z: int = elements.MAX_Z
+    """Largest atomic number; the masked-atom softmax runs over Z = 1..max_z."""
+    reference_energies: tuple[tuple[int, float], ...] = ()
+    """(Z, eV) per fitted element; energies are relative to their sum. Other elements then give NaN."""
+
+    def __post_init__(self):
+        for name in ("channels", "blocks", "heads", "n_basis", "cutoff"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.channels % self.heads:
+            raise ValueError(f"heads must divide channels {self.channels}, got {self.heads}")
+        if self.readout == "cls" and self.cls_token == "none":
+            raise ValueError("cls_token must be 'full' for readout 'cls', got 'none'")
+        if not 1 <= self.max_z <= elements.MAX_Z:
+            raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
+
+
+class RadialBasis(nn.Module):
+    """ψ_ijk = exp(−β_{z_i,k}(exp(−d) − μ_{z_i,k})²)·φ(d) with learnable β, μ per centre element (eq. 2).
+
+    Row 0 belongs to hidden atoms, so that the basis does not tell their element.
+    """
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, distances, centers):
+        """Distances (e,) Å and centre species (e,) -> (e, n_basis)."""
+        config = self.config
+        start, width = basis.exponential_gaussian_start(config.n_basis, config.cutoff)
+        shape = (config.max_z + 1, config.n_basis)
+        mu = self.param("mu", lambda key: jnp.broadcast_to(jnp.asarray(start, distances.dtype), shape))
+        # β in units of its start value: both tables then learn at the same pace.
+        beta = self.param("beta", lambda key: jnp.ones(shape, distances.dtype))
+        tables = jnp.concatenate([mu, beta * width], axis=1)[centers]
+        values = basis.exponential_gaussians(distances, *jnp.split(tables, 2, axis=1))
+        return values * basis.cosine_envelope(distances, config.cutoff)[:, None]
+
+
+class Attention(nn.Module):
+    """Molecular attention: SiLU weights from queries, keys and distances, no softmax (fig. 1b)."""
+
+    config: TransformerConfig
+
+    def setup(self):
+        channels = self.config.channels
+        self.qkv = nn.Dense(3 * channels)
+        self.filters = nn.Dense(2 * channels)
+        self.out = nn.Dense(channels)
+        if self.config.bond_mask:
+            self.bond_scale = nn.Dense(self.config.heads)
+        if self.config.cls_token == "full":
+            self.cls_filters = self.param("cls_filters", nn.initializers.normal(1.0), (3, 2 * channels))
+
+    def messages(self, query, key_value, filters, scale):
+        """a·(v ⊙ D^V), a = SiLU(Σ_c q_c k_c D^K_c)·scale per head; all arguments row by row."""
+        heads = self.config.heads
+        keys, values = jnp.split(key_value, 2, axis=-1)
+        filter_k, filter_v = jnp.split(nn.silu(filters), 2, axis=-1)
+        products = (query * keys * filter_k).reshape(*query.shape[:-1], heads, -1)
+        weights = nn.silu(products.sum(-1)) * scale
+        return (values * filter_v).reshape(products.shape) * weights[..., None]
+
+    def __call__(self, x, token, psi, psi_self, envelope, graph: Graph):
+        """Updates of the atoms (n_node, d) and of the token (n_graph, d) or None."""
+        channels = self.config.channels
+        query, key_value = jnp.split(self.qkv(x), [channels], axis=-1)
+        scale = envelope[:, None]
+        if self.config.bond_mask:
+            bonded = (graph.edges.bond_type > 0).astype(x.dtype)[:, None]
+            scale = scale * nn.silu(self.bond_scale(bonded))
+        filters = self.filters(jnp.concatenate([psi, psi_self]))
+        filters, filters_self = filters[: len(psi)], filters[len(psi) :]
+        incoming = self.messages(
+            ops.at_receivers(query, graph), ops.at_senders(key_value, graph), filters, scale
+        )
+        update = ops.sum_at_receivers(incoming.reshape(-1, channels), graph)
+        update += self.messages(query, key_value, filters_self, 1.0).reshape(-1, channels)
+        if token is None:
+            return self.out(update), None
+        to_atom, to_token, loop = self.cls_filters
+        token_query, token_kv = jnp.split(self.qkv(token), [channels], axis=-1)
+        update += self.messages(query, ops.at_nodes(token_kv, graph), to_atom, 1.0).reshape(-1, channels)
+        heard = self.messages(ops.at_nodes(token_query, graph), key_value, to_token, 1.0)
+        heard = heard.reshape(-1, channels) * graph.nodes.mask[:, None]
+        token_update = ops.sum_over_graphs(heard, graph)
+        token_update += self.messages(token_query, token_kv, loop, 1.0).reshape(-1, channels)
+        return self.out(update), self.out(token_update)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each on normalised input and with a residual."""
+
+    config: TransformerConfig
+
+    def setup(self):
+        channels = self.config.channels
+        self.norm_attention, self.norm_forward = nn.LayerNorm(), nn.LayerNorm()
+        self.attention = Attention(self.config)
+        self.widen, self.narrow = nn.Dense(2 * channels), nn.Dense(channels)
+
+    def feed_forward(self, x):
+        return x + self.narrow(nn.silu(self.widen(self.norm_forward(x))))
+
+    def __call__(self, x, token, psi, psi_self, envelope, graph: Graph):
+        normal_token = None if token is None else self.norm_attention(token)
+        update, token_update = self.attention(
+            self.norm_attention(x), normal_token, psi, psi_self, envelope, graph
+        )
+        x = self.feed_forward(x + update)
+        return x, None if token is None else self.feed_forward(token + token_update)
+
+
+class Regressor(nn.Module):
+    """Two-layer MLP to `outputs` values, starting at zero."""
+
+    channels: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x):
+        hidden = nn.silu(nn.Dense(self.channels)(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.variance_scaling(0.01, "fan_in", "normal"))(
+            hidden
+        )
+
+
+class PairRegressor(nn.Module):
+    """β = ½(f([x_i; x_j]) + f([x_j; x_i])): the same for both directions of an edge (eq. 5)."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x, graph: Graph):
+        first, second = jnp.split(nn.Dense(2 * self.channels)(x), 2, axis=-1)
+        # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per edge.
+        forward = ops.at_receivers(first, graph) + ops.at_senders(second, graph)
+        backward = ops.at_senders(first, graph) + ops.at_receivers(second, graph)
+        hidden = 0.5 * (nn.silu(forward) + nn.silu(backward))
+        start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+        return pairs.from_raw(nn.Dense(5, kernel_init=start)(hidden))
+
+
+class Transformer(nn.Module):
+    """Atom representations and the four heads."""
+
+    config: TransformerConfig
+
+    def setup(self):
+        config, channels = self.config, self.config.channels
+        self.embedding = nn.Embed(config.max_z + 1, channels - 1, embedding_init=nn.initializers.normal(1.0))
+        self.radial = RadialBasis(config)
+        self.neighbor_filter = nn.Dense(channels, use_bias=False)  # V of eq. 4
+        self.neighbor_mix = nn.Dense(channels, use_bias=False)  # U of eq. 4
+        self.combine = nn.Dense(channels)  # W
+        self.attention_blocks = [Block(config) for _ in range(config.blocks)]
+        self.norm = nn.LayerNorm()
+        self.f_atom = Regressor(channels, 1)
+        if config.readout == "cls":
+            self.f_mol = Regressor(channels, 1)
+        if config.readout == "pairs":
+            self.f_bond = PairRegressor(channels)
+        self.f_element = Regressor(channels, config.max_z)
+        if config.cls_token == "full":
+            self.token = self.param("token", nn.initializers.normal(1.0), (channels,))
+
+    def represent(self, graph: Graph):
+        """Atom representations (n_node, d), token (n_graph, d) or None, distances and envelope (n_edge,)."""
+        species = graph.nodes.species
+        distances = ops.edge_distances(graph)
+        envelope = basis.cosine_envelope(distances, self.config.cutoff) * graph.edges.mask
+        psi = self.radial(distances, ops.at_receivers(species, graph)) * graph.edges.mask[:, None]
+        psi_self = self.radial(jnp.zeros_like(graph.nodes.positions[:, 0]), species)
+        chi = jnp.asarray(elements.ELECTRONEGATIVITY, psi.dtype)[species]
+        x_self = jnp.concatenate([self.embedding(species), chi[:, None]], axis=-1)  # eq. 1
+        seen = ops.at_senders(x_self, graph) * self.neighbor_filter(psi)
+        x_neighbor = self.neighbor_mix(ops.sum_at_receivers(seen, graph))  # eq. 4
+        x = self.combine(jnp.concatenate([x_self, x_neighbor], axis=-1))
+        token = None
+        if self.config.cls_token == "full":
+            token = jnp.broadcast_to(self.token, (graph.n_node.shape[0], self.config.channels))
+        for block in self.attention_blocks:
+            x, token = block(x, token, psi, psi_self, envelope, graph)
+        return self.norm(x), None if token is None else self.norm(token), distances, envelope
+
+    def atom_energies(self, graph: Graph):
+        """(n_node,) eV; pair energies count half at either end, a [CLS] energy evenly on all atoms."""
+        x, token, distances, envelope = self.represent(graph)
+        mask = graph.nodes.mask
+        if self.config.readout == "cls":
+            count = jnp.maximum(ops.sum_over_graphs(mask.astype(x.dtype), graph), 1)
+            energies = ops.at_nodes(self.f_mol(token)[:, 0] / count, graph)
+        else:
+            energies = self.f_atom(x)[:, 0]
+        if self.config.readout == "pairs":
+            energies += self.pair_sums(x, distances, envelope, graph)
+        return jnp.where(self.known(graph), jnp.where(mask, energies, 0.0), jnp.nan)
+
+    def pair_sums(self, x, distances, envelope, graph: Graph):
+        """½ Σ_j E_ij·φ(d_ij) per atom (eq. 6; the half because every pair has two edges)."""
+        safe = jnp.where(graph.edges.mask, distances, 1.0)
+        energies = pairs.pair_energy(safe, self.f_bond(x, graph)) * envelope
+        if self.config.repulsion:
+            species = graph.nodes.species
+            repulsion = pairs.nuclear_repulsion(
+                safe, ops.at_receivers(species, graph), ops.at_senders(species, graph)
+            )
+            energies += repulsion * graph.edges.mask
+        return 0.5 * ops.sum_at_receivers(energies, graph)
+
+    def known(self, graph: Graph):
+        """Whether each atom's element is one the reference energies were fitted for."""
+        config = self.config
+        allowed = np.zeros(elements.MAX_Z + 1, bool)
+        allowed[[0, *(z for z, _ in config.reference_energies)]] = True
+        if not config.reference_energies:
+            allowed[: config.max_z + 1] = True
+        return jnp.asarray(allowed)[graph.nodes.species]
+
+    def pair_parameters(self, graph: Graph):
+        """The five fields of eq. 5 per edge."""
+        return self.f_bond(self.represent(graph)[0], graph)
+
+    def element_logits(self, graph: Graph):
+        """Scores (n_node, max_z) of Z = 1..max_z for every atom; hidden atoms have species 0 (eq. 7).
+
+        Bonds that touch a hidden atom are hidden too.
+        """
+        hidden = graph.nodes.species == 0
+        shown = ~(ops.at_senders(hidden, graph) | ops.at_receivers(hidden, graph))
+        edges = graph.edges._replace(bond_type=graph.edges.bond_type * shown)
+        return self.f_element(self.represent(graph._replace(edges=edges))[0])
+
+    def everything(self, graph: Graph):
+        """All heads, so that `init` makes every parameter."""
+        return self.atom_energies(graph), self.element_logits(graph)
+
+
+def make_transformer(config: TransformerConfig) -> Potential:
+    """The Transformer of the given config as a Potential."""
+    module = Transformer(config)
+
+    def init(key, graph):
+        return module.init(key, graph, method="everything")["params"]
+
+    def apply(method):
+        return lambda params, graph: module.apply({"params": params}, graph, method=method)
+
+    def energy(params, graph):
+        return ops.sum_over_graphs(apply("atom_energies")(params, graph), graph)
+
+    return Potential(
+        config=config,
+        cutoff=config.cutoff,
+        init=init,
+        energy=energy,
+        atom_energies=apply("atom_energies"),
+        pair_parameters=apply("pair_parameters") if config.readout == "pairs" else None,
+        element_logits=apply("element_logits"),
+    )
+
+
+def hide_atoms(graph: Graph, hidden: jax.Array) -> Graph:
+    """The graph with the chosen atoms' element hidden (species 0), for `element_logits`."""
+    return graph._replace(nodes=graph.nodes._replace(species=jnp.where(hidden, 0, graph.nodes.species)))
