@@ -1,0 +1,48 @@
+"""Make the subset of QM9 that the package ships: molecules with few heavy atoms, with their bonds.
+
+    python experiments/make_qm9_subset.py --source dsgdb9nsd.xyz.tar.bz2
+
+Without --source the official distribution is downloaded (86 MB). Takes a minute or two on one core.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+import jphys.data
+from jphys.data import qm9, qm9_npz
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to take from QM9 and where to write it."""
+
+    source: Path | None = None
+    """QM9: the official tar.bz2, a folder of dsgdb9nsd_*.xyz files or an npz; None downloads the tar."""
+    uncharacterized: Path | None = None
+    """The official uncharacterized.txt; None looks for it beside the source."""
+    output: Path = Path(jphys.data.__file__).with_name("qm9_small.npz")
+    """npz file to write."""
+    max_heavy_atoms: int = 7
+    """Largest number of atoms other than hydrogen."""
+
+
+def main(config: Config) -> None:
+    """Read QM9, choose the small molecules, perceive their bonds, write and print the counts."""
+    everything = qm9.read(config.source, uncharacterized=config.uncharacterized)
+    owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
+    n_heavy = np.bincount(owner, weights=everything.species > 1, minlength=len(everything))
+    small = qm9.with_bonds(qm9_npz.take(everything, np.flatnonzero(n_heavy <= config.max_heavy_atoms)))
+    # SMILES are read no more once the bonds are known, and are a third of the file
+    qm9_npz.write_npz(config.output, dataclasses.replace(small, smiles=("",) * len(small)))
+    print(f"molecules read                {len(everything):>8,}")
+    print(f"uncharacterised, dropped      {everything.n_uncharacterized:>8,}")
+    print(f"<= {config.max_heavy_atoms} heavy atoms, written     {len(small):>8,}")
+    print(f"bond perception failed        {small.n_single_bonded:>8,}  (kept, all bonds of order 1)")
+    print(f"{config.output.name}  {config.output.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

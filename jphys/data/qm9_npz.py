@@ -1,0 +1,161 @@
+"""QM9 as parsed: the `Records` of its molecules, and the npz file they are cached and shipped in."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jphys import units
+from jphys.data.structures import Structures
+
+POSITION_SCALE = 1e-5  # Å; positions are stored as integers, so every source gives the same numbers
+ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
+MAX_ATOMS = 29
+N_MOLECULES, N_UNCHARACTERIZED = 133_885, 3_054  # of the official distribution
+_REQUIRED = ("index", "n_atoms", "z", "pos", "pos_scale", "u0_hartree")
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Molecules of QM9, flat over atoms, in the units of the distribution."""
+
+    index: np.ndarray  # (m,) int32 GDB9 number, from 1
+    n_atoms: np.ndarray  # (m,) int32
+    species: np.ndarray  # (sum n_atoms,) int32 Z
+    positions: np.ndarray  # (sum n_atoms, 3) int32, multiples of 1e-5 Å
+    u0: np.ndarray  # (m,) float64 Hartree, total energy at 0 K with the zero-point energy
+    smiles: tuple[str, ...]  # GDB-17 SMILES, "" where unknown
+    n_uncharacterized: int = 0  # molecules left out because they failed the authors' consistency check
+    bonds: np.ndarray | None = None  # (sum n_bonds, 3) int32 rows (i, j, order); None: not perceived
+    n_bonds: np.ndarray | None = None  # (m,) int32
+    n_single_bonded: int = 0  # molecules whose bond orders could not be perceived: all their bonds are 1
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def take(records: Records, chosen: np.ndarray) -> Records:
+    """The records of the given molecules (k,), in that order, without bonds."""
+    starts = np.cumsum(records.n_atoms) - records.n_atoms
+    atoms = np.concatenate(
+        [np.arange(starts[i], starts[i] + records.n_atoms[i]) for i in chosen] or [np.zeros(0, int)]
+    )
+    return Records(
+        index=records.index[chosen],
+        n_atoms=records.n_atoms[chosen],
+        species=records.species[atoms],
+        positions=records.positions[atoms],
+        u0=records.u0[chosen],
+        smiles=tuple(records.smiles[i] for i in chosen),
+        n_uncharacterized=records.n_uncharacterized,
+    )
+
+
+def to_structures(records: Records) -> Structures:
+    """Structures with total energies U0 in eV; molecules named as the files of the distribution."""
+    m = len(records)
+    return Structures(
+        name=np.array([f"dsgdb9nsd_{i:06d}" for i in records.index]),
+        n_atoms=records.n_atoms,
+        species=records.species,
+        positions=records.positions * POSITION_SCALE,
+        energy=records.u0 * units.HARTREE,
+        forces=None,
+        cell=np.zeros((m, 3, 3)),
+        n_bonds=np.zeros(m, np.int32) if records.n_bonds is None else records.n_bonds,
+        bonds=np.zeros((0, 3), np.int32) if records.bonds is None else records.bonds,
+    )
+
+
+def read_npz(path) -> Records:
+    """Records of an npz file with index, n_atoms, z, pos, pos_scale, u0_hartree and, if there, more.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not such a file, truncated, or with impossible entries; names file and molecule.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be an npz file of QM9, there is none")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
+        raise ValueError(f"{path} must be a complete npz file, got: {error}") from error
+    missing = [key for key in _REQUIRED if key not in arrays]
+    if missing:
+        raise ValueError(f"{path} must hold the arrays {', '.join(_REQUIRED)}, misses {', '.join(missing)}")
+    _check_arrays(path, arrays)
+    return _records(arrays)
+
+
+def _records(arrays: dict[str, np.ndarray]) -> Records:
+    m = len(arrays["index"])
+    smiles = arrays.get("smiles_gdb17")
+    # a file that does not say how many molecules its maker left out shows it by the numbers it skips
+    skipped = int(arrays["index"].max(initial=0)) - m
+    return Records(
+        index=arrays["index"].astype(np.int32),
+        n_atoms=arrays["n_atoms"].astype(np.int32),
+        species=arrays["z"].astype(np.int32),
+        positions=_rescaled(arrays["pos"], float(arrays["pos_scale"])),
+        u0=arrays["u0_hartree"].astype(np.float64),
+        smiles=("",) * m if smiles is None else tuple(smiles.tobytes().decode("ascii").split("\n")),
+        n_uncharacterized=int(arrays.get("n_uncharacterized", skipped)),
+        bonds=arrays["bonds"].astype(np.int32) if "bonds" in arrays else None,
+        n_bonds=arrays["n_bonds"].astype(np.int32) if "bonds" in arrays else None,
+        n_single_bonded=int(arrays.get("n_single_bonded", 0)),
+    )
+
+
+def _rescaled(positions: np.ndarray, scale: float) -> np.ndarray:
+    if np.issubdtype(positions.dtype, np.integer) and scale == POSITION_SCALE:
+        return positions.astype(np.int32)
+    return np.rint(positions * (scale / POSITION_SCALE)).astype(np.int32)
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    m, n_atoms = len(arrays["index"]), arrays["n_atoms"].astype(int)
+    total = int(n_atoms.sum())
+    shapes = {"n_atoms": (m,), "u0_hartree": (m,), "z": (total,), "pos": (total, 3), "pos_scale": ()}
+    for key, shape in shapes.items():
+        if arrays[key].shape != shape:
+            raise ValueError(f"{path}: {key} must have shape {shape}, got {arrays[key].shape}")
+    owner = np.repeat(np.arange(m), n_atoms)
+    wrong = {
+        "z must be an element of H C N O F": owner[~np.isin(arrays["z"], list(ELEMENTS.values()))],
+        "positions must be finite": owner[~np.isfinite(arrays["pos"]).all(axis=1)],
+        "energy must be finite": np.flatnonzero(~np.isfinite(arrays["u0_hartree"])),
+    }
+    for rule, molecules in wrong.items():
+        if len(molecules):
+            raise ValueError(f"{path}: {rule}, got another value in molecule {arrays['index'][molecules[0]]}")
+
+
+def write_npz(path, records: Records) -> None:
+    """Write records so that the file is there whole or not at all: a temporary file, then a rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "index": records.index,
+        "n_atoms": records.n_atoms.astype(np.uint8),
+        "z": records.species.astype(np.uint8),
+        "pos": records.positions,
+        "pos_scale": np.float64(POSITION_SCALE),
+        "u0_hartree": records.u0,
+        "smiles_gdb17": np.frombuffer("\n".join(records.smiles).encode("ascii"), np.uint8),
+        "n_uncharacterized": np.int32(records.n_uncharacterized),
+    }
+    if records.bonds is not None and records.n_bonds is not None:
+        arrays["bonds"] = records.bonds.astype(np.uint8)
+        arrays["n_bonds"] = records.n_bonds.astype(np.uint8)
+        arrays["n_single_bonded"] = np.int32(records.n_single_bonded)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt too must leave nothing behind
+        temporary.unlink(missing_ok=True)
+        raise
