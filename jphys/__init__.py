@@ -1,0 +1,72 @@
+"""jphys: machine-learned energy models in JAX that are trusted as physics.
+
+What needs flax, orbax, jax_md or rdkit loads on first use: `import jphys` costs what `import jax` costs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jphys import graph
+from jphys.derivatives import energy_and_forces, energy_forces_stress, hessian
+from jphys.graph import Graph, make_graph
+from jphys.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from jphys import bonds, data, elements, md, models, reliability, training, units
+    from jphys.checkpoint import load, save
+    from jphys.md import energy_fn, relax
+    from jphys.models import TransformerConfig, make_potential
+    from jphys.models.potential import Potential, reference_energy
+
+__all__ = [
+    "Graph",
+    "Potential",
+    "TransformerConfig",
+    "__version__",
+    "bonds",
+    "data",
+    "elements",
+    "energy_and_forces",
+    "energy_fn",
+    "energy_forces_stress",
+    "graph",
+    "hessian",
+    "load",
+    "make_graph",
+    "make_potential",
+    "md",
+    "models",
+    "reference_energy",
+    "relax",
+    "reliability",
+    "save",
+    "training",
+    "units",
+]
+
+_HOME = {
+    "Potential": "jphys.models.potential",
+    "TransformerConfig": "jphys.models",
+    "energy_fn": "jphys.md",
+    "load": "jphys.checkpoint",
+    "make_potential": "jphys.models",
+    "reference_energy": "jphys.models.potential",
+    "relax": "jphys.md",
+    "save": "jphys.checkpoint",
+}
+_MODULES = ("bonds", "data", "elements", "md", "models", "reliability", "training", "units")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"jphys.{name}")
+    else:
+        raise AttributeError(f"module 'jphys' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,238 @@
+"""Potentials on disk: parameters by orbax beside a readable `config.json`.
+
+A checkpoint is a folder with `config.json` (config class and fields, units, versions, a digest of the
+parameters), `params/` (orbax) and, where given, `card.md` (data, objective, numbers, limits).
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import typing
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jphys.models import CONFIGS, make_potential
+from jphys.models.potential import Params, Potential
+from jphys.version import VERSION
+
+FORMAT = "jphys checkpoint 1"
+UNITS = {"energy": "eV", "length": "Å"}
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+def save(path, potential: Potential, params: Params, *, card: str | None = None) -> Path:
+    """Write a potential to the folder `path`: complete or not at all.
+
+    A checkpoint already there is replaced.
+
+    Args:
+        path: the folder; its parents are made.
+        potential: made by `jphys.make_potential`.
+        params: nested dict of arrays, on any device and however they are sharded.
+        card: markdown that says what the parameters were trained on and how good they are.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if something that is no jphys checkpoint is at `path`, or the config is not one of jphys.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not is_checkpoint(path):
+        raise ValueError(f"path must be new or a jphys checkpoint to replace, got {path}")
+    params = jax.tree.map(np.asarray, params)
+    record = {
+        "format": FORMAT,
+        "config": encode_config(potential.config),
+        "units": UNITS,
+        "versions": {"jphys": VERSION} | {name: importlib.metadata.version(name) for name in ("jax", "flax")},
+        "sha256": _digest(params),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            checkpointer.save(fresh / "params", params)
+        (fresh / "config.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        if card is not None:
+            (fresh / "card.md").write_text(card, "utf-8")
+        _put_in_place(fresh, path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return path
+
+
+def load(name_or_path) -> tuple[Potential, Params]:
+    """A saved potential and its parameters, on the default device.
+
+    Args:
+        name_or_path: a name of `pretrained_names()`, or the folder of a checkpoint. A plain word that is
+            a name means the pretrained model; write `./word` for the folder.
+
+    Raises:
+        ValueError: unknown name, missing or damaged file, config of another version; naming it.
+    """
+    folder = _find(name_or_path)
+    record = _read_record(folder / "config.json")
+    config = decode_config(record["config"], source=folder / "config.json")
+    return make_potential(config), jax.tree.map(
+        jnp.asarray, _read_params(folder / "params", record["sha256"])
+    )
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models that the package ships."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
+
+
+def is_checkpoint(path) -> bool:
+    """Whether the folder at `path` was written by `save`."""
+    try:
+        return json.loads((Path(path) / "config.json").read_text("utf-8"))["format"].startswith(
+            "jphys checkpoint"
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def encode_config(config) -> dict[str, Any]:
+    """A frozen dataclass as JSON values: {"class": its name, "fields": {…}}, nested ones likewise.
+
+    Raises:
+        ValueError: for a field that JSON cannot hold.
+    """
+    if type(config).__name__ not in CONFIGS:
+        raise ValueError(f"config must be one of {', '.join(CONFIGS)}, got {type(config).__name__}")
+    return _encode(config, "config")
+
+
+def _encode(value, where: str):
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        fields = {name: _encode(getattr(value, name), f"{where}.{name}") for name in names}
+        return {"class": type(value).__name__, "fields": fields}
+    if isinstance(value, tuple):
+        return [_encode(item, where) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{where} must be a number, string, tuple or dataclass, got {type(value).__name__}")
+
+
+def decode_config(record: dict[str, Any], *, source="config.json") -> Any:
+    """The config of `encode_config`; fields that are missing take their defaults.
+
+    Raises:
+        ValueError: for an unknown class or field, or a value the config refuses; naming `source`.
+    """
+    return _decode(record, CONFIGS, source)
+
+
+def _decode(value, classes: dict[str, type], source):
+    if isinstance(value, list):
+        return tuple(_decode(item, classes, source) for item in value)
+    if not isinstance(value, dict):
+        return value
+    name, fields = value.get("class"), value.get("fields")
+    if name not in classes or not isinstance(fields, dict):
+        raise ValueError(f"{source}: config class must be one of {', '.join(classes)}, got {name!r}")
+    config, hints = classes[name], typing.get_type_hints(classes[name])
+    unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(config)})
+    if unknown:
+        raise ValueError(
+            f"{source}: fields of {name} must be known to jphys {VERSION}, got {', '.join(unknown)}; "
+            "a newer version may have written it"
+        )
+    try:
+        return config(
+            **{key: _decode(item, _dataclasses(hints[key]), source) for key, item in fields.items()}
+        )
+    except TypeError as error:
+        raise ValueError(f"{source}: {name} cannot be made: {error}") from error
+
+
+def _dataclasses(hint) -> dict[str, type]:
+    """Dataclasses that a type hint mentions, by name: the ones a nested record may ask for."""
+    parts = [_dataclasses(part) for part in typing.get_args(hint)]
+    own = {hint.__name__: hint} if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {}
+    return own | {name: found for part in parts for name, found in part.items()}
+
+
+def _find(name_or_path) -> Path:
+    if str(name_or_path) in pretrained_names():
+        return PRETRAINED / str(name_or_path)
+    folder = Path(name_or_path).absolute()
+    if not folder.is_dir():
+        names = ", ".join(pretrained_names()) or "none"
+        raise ValueError(
+            f"name_or_path must be the folder of a checkpoint or a pretrained name ({names}), got {name_or_path!s}"
+        )
+    return folder
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ValueError(f"{file} must exist in a checkpoint, got no such file")
+    try:
+        record = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} must be JSON, got a damaged file: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else record
+        raise ValueError(f"{file}: format must be {FORMAT!r}, got {found!r}")
+    missing = sorted({"config", "sha256", "units"} - set(record))
+    if missing:
+        raise ValueError(f"{file} must have the entries config, sha256 and units, got none of {missing}")
+    if record["units"] != UNITS:
+        raise ValueError(f"{file}: units must be {UNITS}, got {record['units']}")
+    return record
+
+
+def _read_params(folder: Path, digest: str) -> Params:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} must exist in a checkpoint, got no such folder")
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            tree = checkpointer.metadata(folder).item_metadata.tree
+            # As numpy arrays, so that the devices that wrote them need not be here.
+            how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            params = checkpointer.restore(folder, restore_args=how)
+    except Exception as error:  # orbax and tensorstore raise many kinds
+        raise ValueError(f"{folder} must hold readable parameters, got: {error}") from error
+    if _digest(params) != digest:  # orbax itself does not notice a flipped byte
+        raise ValueError(f"{folder} must match the sha256 of config.json, got other or damaged parameters")
+    return params
+
+
+def _digest(params: Params) -> str:
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _put_in_place(fresh: Path, path: Path) -> None:
+    """Rename `fresh` to `path`; what was there is moved aside first and removed last."""
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if path.exists():
+        path.rename(old)
+    try:
+        fresh.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
