@@ -4,13 +4,11 @@ A checkpoint is a folder with `config.json` (config class and fields, units, ver
 parameters), `params/` (orbax) and, where given, `card.md` (data, objective, numbers, limits).
 """
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jphys import config
 from jphys.models import CONFIGS, make_potential
 from jphys.models.potential import Params, Potential
 from jphys.version import VERSION
@@ -48,10 +47,13 @@ def save(path, potential: Potential, params: Params, *, card: str | None = None)
     path = Path(path).absolute()
     if path.exists() and not is_checkpoint(path):
         raise ValueError(f"path must be new or a jphys checkpoint to replace, got {path}")
+    if type(potential.config).__name__ not in CONFIGS:
+        name = type(potential.config).__name__
+        raise ValueError(f"potential.config must be one of {', '.join(CONFIGS)}, got {name}")
     params = jax.tree.map(np.asarray, params)
     record = {
         "format": FORMAT,
-        "config": encode_config(potential.config),
+        "config": config.encode(potential.config),
         "units": UNITS,
         "versions": {"jphys": VERSION} | {name: importlib.metadata.version(name) for name in ("jax", "flax")},
         "sha256": _digest(params),
@@ -84,10 +86,9 @@ def load(name_or_path) -> tuple[Potential, Params]:
     """
     folder = _find(name_or_path)
     record = _read_record(folder / "config.json")
-    config = decode_config(record["config"], source=folder / "config.json")
-    return make_potential(config), jax.tree.map(
-        jnp.asarray, _read_params(folder / "params", record["sha256"])
-    )
+    potential = make_potential(config.decode(record["config"], CONFIGS, source=folder / "config.json"))
+    params = _read_params(folder / "params", record["sha256"])
+    return potential, jax.tree.map(jnp.asarray, params)
 
 
 def pretrained_names() -> list[str]:
@@ -98,75 +99,10 @@ def pretrained_names() -> list[str]:
 def is_checkpoint(path) -> bool:
     """Whether the folder at `path` was written by `save`."""
     try:
-        return json.loads((Path(path) / "config.json").read_text("utf-8"))["format"].startswith(
-            "jphys checkpoint"
-        )
+        record = json.loads((Path(path) / "config.json").read_text("utf-8"))
+        return record["format"].startswith("jphys checkpoint")
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
-
-
-def encode_config(config) -> dict[str, Any]:
-    """A frozen dataclass as JSON values: {"class": its name, "fields": {…}}, nested ones likewise.
-
-    Raises:
-        ValueError: for a field that JSON cannot hold.
-    """
-    if type(config).__name__ not in CONFIGS:
-        raise ValueError(f"config must be one of {', '.join(CONFIGS)}, got {type(config).__name__}")
-    return _encode(config, "config")
-
-
-def _encode(value, where: str):
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        fields = {name: _encode(getattr(value, name), f"{where}.{name}") for name in names}
-        return {"class": type(value).__name__, "fields": fields}
-    if isinstance(value, tuple):
-        return [_encode(item, where) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ValueError(f"{where} must be a number, string, tuple or dataclass, got {type(value).__name__}")
-
-
-def decode_config(record: dict[str, Any], *, source="config.json") -> Any:
-    """The config of `encode_config`; fields that are missing take their defaults.
-
-    Raises:
-        ValueError: for an unknown class or field, or a value the config refuses; naming `source`.
-    """
-    return _decode(record, CONFIGS, source)
-
-
-def _decode(value, classes: dict[str, type], source):
-    if isinstance(value, list):
-        return tuple(_decode(item, classes, source) for item in value)
-    if not isinstance(value, dict):
-        return value
-    name, fields = value.get("class"), value.get("fields")
-    if name not in classes or not isinstance(fields, dict):
-        raise ValueError(f"{source}: config class must be one of {', '.join(classes)}, got {name!r}")
-    config, hints = classes[name], typing.get_type_hints(classes[name])
-    unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(config)})
-    if unknown:
-        raise ValueError(
-            f"{source}: fields of {name} must be known to jphys {VERSION}, got {', '.join(unknown)}; "
-            "a newer version may have written it"
-        )
-    try:
-        return config(
-            **{key: _decode(item, _dataclasses(hints[key]), source) for key, item in fields.items()}
-        )
-    except TypeError as error:
-        raise ValueError(f"{source}: {name} cannot be made: {error}") from error
-
-
-def _dataclasses(hint) -> dict[str, type]:
-    """Dataclasses that a type hint mentions, by name: the ones a nested record may ask for."""
-    parts = [_dataclasses(part) for part in typing.get_args(hint)]
-    own = {hint.__name__: hint} if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {}
-    return own | {name: found for part in parts for name, found in part.items()}
 
 
 def _find(name_or_path) -> Path:
@@ -176,7 +112,8 @@ def _find(name_or_path) -> Path:
     if not folder.is_dir():
         names = ", ".join(pretrained_names()) or "none"
         raise ValueError(
-            f"name_or_path must be the folder of a checkpoint or a pretrained name ({names}), got {name_or_path!s}"
+            f"name_or_path must be the folder of a checkpoint or a pretrained name ({names}), "
+            f"got {str(name_or_path)!r}"
         )
     return folder
 
