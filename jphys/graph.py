@@ -145,7 +145,7 @@ def batch(graphs: Sequence[Graph]) -> Graph:
     """
     if not graphs:
         raise ValueError("graphs must hold at least one graph, got an empty sequence")
-    offsets = np.cumsum([0] + [len(g.nodes.species) for g in graphs[:-1]])
+    offsets = np.cumsum([0] + [len(g.nodes.species) for g in graphs[:-1]], dtype=np.int32)
 
     def join(parts):
         return np.concatenate([np.asarray(part) for part in parts])
@@ -203,7 +203,7 @@ def pad(graph: Graph, n_node: int, n_edge: int, n_graph: int) -> Graph:
 def unbatch(graph: Graph) -> list[Graph]:
     """The graphs of a batch, one by one, without the padding."""
     graph = jax.tree.map(np.asarray, graph)
-    node_ends, edge_ends = np.cumsum(graph.n_node), np.cumsum(graph.n_edge)
+    node_ends, edge_ends = (np.cumsum(counts, dtype=np.int32) for counts in (graph.n_node, graph.n_edge))
     parts = []
     for index in np.flatnonzero(graph.globals.mask):
         nodes = slice(node_ends[index] - graph.n_node[index], node_ends[index])
