@@ -29,8 +29,8 @@ class Structures:
 
 
 def _flat_rows(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    rows = [np.arange(starts[i], starts[i + 1]) for i in chosen]
+    ends = np.cumsum(counts).tolist()
+    rows = [np.arange(ends[i] - int(counts[i]), ends[i]) for i in chosen]
     return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
 
