@@ -2,7 +2,7 @@
 
     python experiments/make_qm9_subset.py --source dsgdb9nsd.xyz.tar.bz2
 
-Without --source the official distribution is downloaded (86 MB). Takes a minute or two on one core.
+Without --source the official distribution is downloaded (86 MB). From the tar it takes minutes on one core.
 """
 
 import dataclasses
@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-import jphys.data
-from jphys.data import qm9, qm9_npz
+from jphys.data import qm9, qm9_bonds, qm9_npz
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Config:
     """QM9: the official tar.bz2, a folder of dsgdb9nsd_*.xyz files or an npz; None downloads the tar."""
     uncharacterized: Path | None = None
     """The official uncharacterized.txt; None looks for it beside the source."""
-    output: Path = Path(jphys.data.__file__).with_name("qm9_small.npz")
+    output: Path = qm9.SMALL
     """npz file to write."""
     max_heavy_atoms: int = 7
     """Largest number of atoms other than hydrogen."""
@@ -34,7 +33,7 @@ def main(config: Config) -> None:
     everything = qm9.read(config.source, uncharacterized=config.uncharacterized)
     owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
     n_heavy = np.bincount(owner, weights=everything.species > 1, minlength=len(everything))
-    small = qm9.with_bonds(qm9_npz.take(everything, np.flatnonzero(n_heavy <= config.max_heavy_atoms)))
+    small = qm9_bonds.with_bonds(qm9_npz.take(everything, np.flatnonzero(n_heavy <= config.max_heavy_atoms)))
     # SMILES are read no more once the bonds are known, and are a third of the file
     qm9_npz.write_npz(config.output, dataclasses.replace(small, smiles=("",) * len(small)))
     print(f"molecules read                {len(everything):>8,}")

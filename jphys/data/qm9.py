@@ -1,12 +1,34 @@
-"""QM9: stable structures and energies of small organic molecules (Ramakrishnan et al. 2014)."""
+"""QM9: stable structures and energies of 130,831 organic molecules (doi:10.1038/sdata.2014.22, CC0)."""
 
+import hashlib
+import logging
+import os
 from pathlib import Path
+from typing import NamedTuple
 
-from jphys.data.qm9_bonds import with_bonds
-from jphys.data.qm9_npz import Records, read_npz, to_structures
+from jphys.data import qm9_bonds
+from jphys.data.download import download
+from jphys.data.qm9_files import read_folder, read_tar, read_uncharacterized
+from jphys.data.qm9_npz import N_MOLECULES, N_UNCHARACTERIZED, Records, read_npz, to_structures, write_npz
 from jphys.data.structures import Structures
 
 SMALL = Path(__file__).with_name("qm9_small.npz")
+_log = logging.getLogger(__name__)
+
+
+class Remote(NamedTuple):
+    name: str
+    url: str
+    size: int  # bytes
+    md5: str
+
+
+# figshare collection 978904, doi:10.6084/m9.figshare.c.978904
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+TAR = Remote("dsgdb9nsd.xyz.tar.bz2", _FIGSHARE + "3195389", 86_144_227, "ad1ebd51ee7f5b3a6e32e974e5d54012")
+UNCHARACTERIZED = Remote(
+    "uncharacterized.txt", _FIGSHARE + "3195404", 486_752, "a361887bacb427b8a0ce7903d92a53b4"
+)
 
 
 def load_small() -> Structures:
@@ -18,8 +40,98 @@ def load_small() -> Structures:
     return to_structures(read_npz(SMALL))
 
 
-def read(source=None, *, uncharacterized=None) -> Records:
-    return read_npz(source)
+def load(source=None, *, uncharacterized=None, cache_dir=None, with_bonds: bool = False) -> Structures:
+    """The whole of QM9, without the molecules that failed its authors' consistency check.
+
+    Energies are U0 (B3LYP/6-31G(2df,p), zero-point energy included) in eV; positions are rounded to 1e-5 Å;
+    there are no forces. How many molecules were left out is logged, and is `read(...).n_uncharacterized`.
+
+    Args:
+        source: dsgdb9nsd.xyz.tar.bz2, a folder of dsgdb9nsd_*.xyz files, or an npz with the arrays of
+            `jphys.data.qm9_npz`; None downloads the tar (86 MB).
+        uncharacterized: uncharacterized.txt; None looks beside the tar, or in or beside the folder.
+        cache_dir: where downloads and parsed data are kept; None is $JPHYS_CACHE or ~/.cache/jphys.
+        with_bonds: perceive bonds too (half a minute for all); otherwise `n_bonds` is 0 throughout.
+
+    Raises:
+        ConnectionError: nothing cached and no network; says what to fetch, from where, for which argument.
+        FileNotFoundError: source or uncharacterized.txt is not there.
+        ValueError: a file is truncated, the wrong one, or damaged; names file and entry.
+    """
+    records = read(source, uncharacterized=uncharacterized, cache_dir=cache_dir)
+    return to_structures(qm9_bonds.with_bonds(records) if with_bonds else records)
 
 
-__all__ = ["load_small", "read", "with_bonds"]
+def read(source=None, *, uncharacterized=None, cache_dir=None) -> Records:
+    """As `load`, but the records: with GDB9 numbers, SMILES and the number of molecules left out."""
+    folder = cache_folder(cache_dir)
+    records = _read_official(folder) if source is None else _read_local(Path(source), uncharacterized, folder)
+    _log.info("QM9: %d molecules; %d uncharacterised left out", len(records), records.n_uncharacterized)
+    return records
+
+
+def cache_folder(cache_dir=None) -> Path:
+    """The folder for downloads and parsed data: the argument, else $JPHYS_CACHE, else ~/.cache/jphys."""
+    return Path(cache_dir or os.environ.get("JPHYS_CACHE") or "~/.cache/jphys").expanduser()
+
+
+def _read_official(folder: Path) -> Records:
+    cache = folder / "qm9.npz"
+    if cache.is_file():
+        return read_npz(cache)
+    try:
+        tar, rejected = (
+            download(remote.url, folder / remote.name, size=remote.size, md5=remote.md5)
+            for remote in (TAR, UNCHARACTERIZED)
+        )
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"QM9 could not be downloaded ({error}). Call again to resume, or fetch {TAR.url} as {TAR.name} "
+            f"and {UNCHARACTERIZED.url} as {UNCHARACTERIZED.name} yourself and pass their paths as source= "
+            "and uncharacterized=; load_small() needs no network"
+        ) from error
+    records = read_tar(tar, read_uncharacterized(rejected))
+    counts = (len(records) + records.n_uncharacterized, records.n_uncharacterized)
+    if counts != (N_MOLECULES, N_UNCHARACTERIZED):
+        raise ValueError(
+            f"{tar} must hold {N_MOLECULES} molecules, {N_UNCHARACTERIZED} of them uncharacterised, "
+            f"got {counts[0]} and {counts[1]}"
+        )
+    write_npz(cache, records)
+    return records
+
+
+def _read_local(source: Path, uncharacterized, folder: Path) -> Records:
+    if not source.exists():
+        raise FileNotFoundError(f"source must be a tar.bz2, folder or npz of QM9, {source} does not exist")
+    if source.suffix == ".npz":
+        return read_npz(source)
+    rejected = _find_uncharacterized(source, uncharacterized)
+    cache = folder / f"qm9-{_fingerprint(source, rejected)}.npz"
+    if cache.is_file():
+        return read_npz(cache)
+    records = (read_folder if source.is_dir() else read_tar)(source, read_uncharacterized(rejected))
+    write_npz(cache, records)
+    return records
+
+
+def _find_uncharacterized(source: Path, given) -> Path:
+    beside = [source.parent / UNCHARACTERIZED.name]
+    places = (
+        [Path(given)] if given else [source / UNCHARACTERIZED.name, *beside] if source.is_dir() else beside
+    )
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"{UNCHARACTERIZED.name}, the list of molecules that failed the authors' check, must be given too: "
+        f"looked for {' and '.join(map(str, places))}; fetch it from {UNCHARACTERIZED.url} "
+        "and pass its path as uncharacterized="
+    )
+
+
+def _fingerprint(source: Path, rejected: Path) -> str:
+    """Changes when a file of the source does: names, sizes and times of all of them."""
+    files = [*(sorted(source.glob("dsgdb9nsd_*.xyz")) if source.is_dir() else [source]), rejected]
+    facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

@@ -37,10 +37,9 @@ class Records:
 
 def take(records: Records, chosen: np.ndarray) -> Records:
     """The records of the given molecules (k,), in that order, without bonds."""
-    starts = np.cumsum(records.n_atoms) - records.n_atoms
-    atoms = np.concatenate(
-        [np.arange(starts[i], starts[i] + records.n_atoms[i]) for i in chosen] or [np.zeros(0, int)]
-    )
+    ends = np.cumsum(records.n_atoms).tolist()
+    rows = [np.arange(ends[i] - int(records.n_atoms[i]), ends[i]) for i in chosen]
+    atoms = np.concatenate(rows or [np.zeros(0, int)])
     return Records(
         index=records.index[chosen],
         n_atoms=records.n_atoms[chosen],
@@ -79,7 +78,7 @@ def read_npz(path) -> Records:
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be an npz file of QM9, there is none")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
         raise ValueError(f"{path} must be a complete npz file, got: {error}") from error
@@ -119,9 +118,16 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     m, n_atoms = len(arrays["index"]), arrays["n_atoms"].astype(int)
     total = int(n_atoms.sum())
     shapes = {"n_atoms": (m,), "u0_hartree": (m,), "z": (total,), "pos": (total, 3), "pos_scale": ()}
+    if "bonds" in arrays:
+        n_bonds = arrays.get("n_bonds", np.zeros(0))
+        shapes |= {"n_bonds": (m,), "bonds": (int(n_bonds.sum()), 3)}
+        arrays.setdefault("n_bonds", n_bonds)
     for key, shape in shapes.items():
         if arrays[key].shape != shape:
             raise ValueError(f"{path}: {key} must have shape {shape}, got {arrays[key].shape}")
+    lines = np.count_nonzero(arrays["smiles_gdb17"] == ord("\n")) + 1 if "smiles_gdb17" in arrays else m
+    if lines != m:
+        raise ValueError(f"{path}: smiles_gdb17 must have a line for each of {m} molecules, got {lines}")
     owner = np.repeat(np.arange(m), n_atoms)
     wrong = {
         "z must be an element of H C N O F": owner[~np.isin(arrays["z"], list(ELEMENTS.values()))],
