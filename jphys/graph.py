@@ -1,7 +1,7 @@
 """`Graph`: a batch of molecules or crystals as a jraph.GraphsTuple of typed, masked arrays."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from jphys import neighbors
 from jphys.elements import check_species
 
 Array = jax.Array | np.ndarray
-Graph = jraph.GraphsTuple
 
 
 class Nodes(NamedTuple):
@@ -36,6 +35,23 @@ class Globals(NamedTuple):
 
     cell: Array  # (n_graph, 3, 3) Å, rows are lattice vectors; zeros for a molecule
     mask: Array  # (n_graph,) bool, false on padding
+
+
+if TYPE_CHECKING:
+
+    class Graph(NamedTuple):
+        """What type checkers see: jraph.GraphsTuple with the types that jphys puts into its fields."""
+
+        nodes: Nodes
+        edges: Edges
+        receivers: Array  # (n_edge,) int
+        senders: Array  # (n_edge,) int
+        globals: Globals
+        n_node: Array  # (n_graph,) int
+        n_edge: Array  # (n_graph,) int
+
+else:
+    Graph = jraph.GraphsTuple
 
 
 def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bonds=None) -> Graph:
