@@ -47,7 +47,7 @@ def crystal(rng):
     atoms = ase.build.bulk("Cu", "fcc", a=3.9, cubic=True)
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.normal(scale=0.03, size=(3, 3))), scale_atoms=True)
     atoms.rattle(0.1, seed=1)
-    atoms.positions[0] -= atoms.cell[1]
+    atoms.positions[0] -= atoms.cell.array[1]
     return atoms
 
 

@@ -141,7 +141,10 @@ def replaced(array, index, value):
         (lambda g: g._replace(n_edge=np.array([6, 7])), "n_edge must sum to 12, got 13"),
         (lambda g: g._replace(senders=replaced(g.senders, 0, 6)), "senders must lie in 0..5, got 0..6"),
         (lambda g: g._replace(senders=replaced(g.senders, 2, -1)), "senders must lie in 0..5, got -1..5"),
-        (lambda g: g._replace(receivers=replaced(g.receivers, -1, 9)), "receivers must lie in 0..5, got 0..9"),
+        (
+            lambda g: g._replace(receivers=replaced(g.receivers, -1, 9)),
+            "receivers must lie in 0..5, got 0..9",
+        ),
         (lambda g: swap_edges(g, 0, 5), "edges must be sorted by receiver"),
         (lambda g: g._replace(senders=replaced(g.senders, 0, 4)), "edges must join nodes of one graph"),
         (
