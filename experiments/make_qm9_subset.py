@@ -34,7 +34,7 @@ def main(config: Config) -> None:
     owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
     n_heavy = np.bincount(owner, weights=everything.species > 1, minlength=len(everything))
     small = qm9_bonds.with_bonds(qm9_npz.take(everything, np.flatnonzero(n_heavy <= config.max_heavy_atoms)))
-    # SMILES are read no more once the bonds are known, and are a third of the file
+    # nobody reads the SMILES once the bonds are known
     qm9_npz.write_npz(config.output, dataclasses.replace(small, smiles=("",) * len(small)))
     print(f"molecules read                {len(everything):>8,}")
     print(f"uncharacterised, dropped      {everything.n_uncharacterized:>8,}")

@@ -7,7 +7,7 @@ from jphys.elements import COVALENT_RADIUS, SYMBOLS, check_species
 # Two atoms are bonded when closer than the sum of their covalent radii plus this, in Å. In QM9 hardly a pair
 # lies between 0.20 and 0.25: caged rings have unbonded C-C pairs at 1.77 Å. F2 is a bond beyond it.
 BOND_SLACK = 0.225
-MAX_VALENCE_TRIALS = 20_000  # unbounded, RDKit's search over valences runs for hours on some cages
+MAX_VALENCE_TRIALS = 20_000  # of RDKit's search over valences, which is exponential without a bound
 
 
 def connectivity(species, positions) -> np.ndarray:
