@@ -109,6 +109,20 @@ def test_stretched_crystal_pulls(x64):
         assert np.all(sign * np.diag(stress[0]) > 1e-3)
 
 
+def test_stress_is_symmetric_for_any_energy(x64, crystal):
+    """E = Σ_edges v_x v_y² is not invariant under rotation: its gradient over strain has a skew part."""
+
+    def lopsided(params, graph):
+        vectors = ops.edge_vectors(graph)
+        per_edge = vectors[:, 0] * vectors[:, 1] ** 2 + vectors[:, 0] ** 2
+        return ops.sum_over_graphs(ops.sum_at_receivers(per_edge, graph), graph)
+
+    graph = graphs.from_ase(crystal, cutoff=CUTOFF)
+    stress = derivatives.energy_forces_stress(lopsided)({}, graph)[2][0]
+    np.testing.assert_allclose(stress, stress.T, atol=1e-12)
+    assert abs(stress[0, 1]) > 1e-3
+
+
 def test_hessian_of_the_tetrahedron(x64):
     """At the minimum (edges 2^{1/6}σ) every pair is a spring of 57.146 ε/σ² = 72 ε/(2^{1/3}σ²).
 
