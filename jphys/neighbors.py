@@ -48,7 +48,7 @@ def within_cutoff(positions: np.ndarray, cell: np.ndarray | None, cutoff: float)
         wraps = np.floor(positions @ np.linalg.inv(cell)).astype(int)
         wrapped = positions - wraps @ cell
         reach = image_ranges(cell, cutoff)
-        images = np.array(list(itertools.product(*(range(-r - 1, r + 2) for r in reach))))
+        images = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))))
     found = []
     for receiver in range(n_atoms):
         ends = wrapped[None] + (images @ cell)[:, None] - wrapped[receiver]
