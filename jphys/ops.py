@@ -53,15 +53,15 @@ def at_nodes(graph_values, graph):
 def sum_over_graphs(node_values, graph):
     """Sum of the values (n_node, …) over the nodes of each graph: (n_graph, …).
 
-    A product with the membership matrix: with few graphs it beats a scatter-add on every device.
+    A masked sum per graph: with few graphs it beats a scatter-add on every device, and unlike a product
+    with the membership matrix it keeps a value that is not finite within its own graph.
     """
     n_graph = graph.n_node.shape[0]
     if n_graph == 1:
         return jnp.sum(node_values, axis=0, keepdims=True)
-    member = (graph_of_node(graph) == jnp.arange(n_graph)[:, None]).astype(node_values.dtype)
-    flat = node_values.reshape(node_values.shape[0], -1)
-    summed = jnp.matmul(member, flat, precision=jax.lax.Precision.HIGHEST)
-    return summed.reshape(n_graph, *node_values.shape[1:])
+    member = graph_of_node(graph) == jnp.arange(n_graph)[:, None]
+    member = member.reshape(*member.shape, *(1,) * (node_values.ndim - 1))
+    return jnp.sum(jnp.where(member, node_values, 0), axis=1)
 
 
 def edge_vectors(graph):
