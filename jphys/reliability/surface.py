@@ -1,13 +1,10 @@
 """Perturbed structures, and any energy function evaluated on many structures at once."""
 
-import functools
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from jphys import graph as graphs_of
-from jphys.derivatives import energy_and_forces, energy_function
 from jphys.graph import Graph, with_positions
 
 
@@ -30,36 +27,6 @@ def perturb(graphs: Sequence[Graph], sigma: float, *, key) -> list[Graph]:
         step = (sigma * step[: len(positions)]).astype(positions.dtype)
         moved.append(with_positions(graph, positions + step))
     return moved
-
-
-def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
-    """Energies (m,) eV, float64, and a list of forces (n_i, 3) eV/Å of many graphs.
-
-    Args:
-        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
-        params: its parameters.
-        graphs: m graphs of one structure each.
-        chunk: graphs per device call; all calls share one padded shape.
-    """
-    if not len(graphs):
-        return np.zeros(0), []
-    parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
-    batches = [graphs_of.batch(part) for part in parts]
-    n_node = max(len(batch.nodes.species) for batch in batches) + 1
-    n_edge = max(len(batch.senders) for batch in batches)
-    compute = _compiled(energy_function(potential))
-    energies, forces = [], []
-    for part, batch in zip(parts, batches, strict=True):
-        energy, force = compute(params, graphs_of.pad(batch, n_node, n_edge, min(chunk, len(graphs)) + 1))
-        ends = np.cumsum(batch.n_node)
-        energies.append(np.asarray(energy, np.float64)[: len(part)])
-        forces += np.split(np.asarray(force)[: ends[-1]], ends[:-1])
-    return np.concatenate(energies), forces
-
-
-@functools.lru_cache(maxsize=32)
-def _compiled(energy):
-    return jax.jit(energy_and_forces(energy))
 
 
 def finite_or_none(value) -> float | None:

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jphys.evaluation import evaluate
 from jphys.graph import Graph
-from jphys.reliability.surface import evaluate, finite_or_none, perturb
+from jphys.reliability.surface import finite_or_none, perturb
 from jphys.units import BOHR, HARTREE
 
 

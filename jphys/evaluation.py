@@ -1,0 +1,56 @@
+"""Any energy function on many structures, in batches of one padded shape."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from jphys.derivatives import energy_and_forces, energy_function
+from jphys.graph import Graph, batch, pad
+
+
+def energies(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
+    """Energies (m,) eV, float64, of m graphs of one structure each.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        graphs: m graphs.
+        chunk: graphs per device call.
+    """
+    compute = _compiled_energy(energy_function(potential))
+    found = [np.asarray(compute(params, padded))[:size] for padded, size in _batches(graphs, chunk)]
+    return np.concatenate([np.zeros(0), *found])
+
+
+def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
+    """Energies (m,) eV, float64, and a list of forces (n_i, 3) eV/Å; arguments as `energies`."""
+    compute = _compiled(energy_function(potential))
+    found, forces = [np.zeros(0)], []
+    for padded, size in _batches(graphs, chunk):
+        energy, force = compute(params, padded)
+        ends = np.cumsum(padded.n_node[:size])
+        found.append(np.asarray(energy)[:size])
+        forces += np.split(np.asarray(force)[: ends[-1]], ends[:-1])
+    return np.concatenate(found), forces
+
+
+def _batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
+    """Padded batches of one shape, each with its number of graphs."""
+    parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
+    joined = [batch(part) for part in parts]
+    n_node = max((len(one.nodes.species) for one in joined), default=0) + 1
+    n_edge = max((len(one.senders) for one in joined), default=0)
+    for part, one in zip(parts, joined, strict=True):
+        yield pad(one, n_node, n_edge, min(chunk, len(graphs)) + 1), len(part)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled_energy(energy):
+    return jax.jit(energy)
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(energy):
+    return jax.jit(energy_and_forces(energy))
