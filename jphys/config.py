@@ -31,7 +31,7 @@ def _encode_value(value, where: str):
     raise ValueError(f"{where} must be a number, string, tuple or dataclass, got {type(value).__name__}")
 
 
-def decode(record: dict[str, Any], classes: Mapping[str, type], *, source="config") -> Any:
+def decode(record: dict[str, Any], classes: Mapping[str, type], *, source: object = "config") -> Any:
     """The dataclass that `encode` was given; lists become tuples, missing fields take their defaults.
 
     Args:
@@ -45,7 +45,7 @@ def decode(record: dict[str, Any], classes: Mapping[str, type], *, source="confi
     if not isinstance(record, dict):
         raise ValueError(f"{source}: config must be an object with class and fields, got {record!r}")
     name, values = record.get("class"), record.get("fields")
-    if name not in classes or not isinstance(values, dict):
+    if not isinstance(name, str) or name not in classes or not isinstance(values, dict):
         raise ValueError(f"{source}: config class must be one of {', '.join(classes)}, got {name!r}")
     hints = typing.get_type_hints(classes[name])
     unknown = sorted(set(values) - {field.name for field in dataclasses.fields(classes[name])})
