@@ -22,12 +22,14 @@ class Fire:
     """Settings of FIRE (Bitzek et al. 2006, doi:10.1103/PhysRevLett.97.170201); masses are 1.
 
     A velocity Verlet step is stable for dt < 2/√λ, λ the largest curvature: 0.14 for the stretch of a
-    C≡N bond (λ ≈ 200 eV/Å²), 0.25 for C–H. jax-md's own limit of 0.4 is made for softer systems.
+    C≡N bond (λ ≈ 200 eV/Å²), 0.25 for C–H. On GFN2-xTB, 32 QM9 molecules from 0.1 Å of noise to fmax
+    0.01 take 95 steps on average with a limit of 0.1, 120 with 0.135; with jax-md's own 0.4 and no limit
+    on the move, most of them fly apart.
     """
 
-    dt_start: float = 0.05
+    dt_start: float = 0.1
     """First time step, Å/√eV."""
-    dt_max: float = 0.15
+    dt_max: float = 0.1
     """Largest time step, Å/√eV."""
     max_step: float = 0.1
     """Longest move of an atom in one step, Å; longer steps of a molecule are scaled down as a whole."""
@@ -38,7 +40,9 @@ class Fire:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
-def energy_fn(potential, params, species, displacement_fn=None, bonds=None) -> Callable[..., jax.Array]:
+def energy_fn(
+    potential, params, species, displacement_fn: Callable[..., jax.Array] | None = None, bonds=None
+) -> Callable[..., jax.Array]:
     """Energy of one structure as jax-md wants it; every integrator and minimiser of jax-md takes it.
 
     Without a displacement function the atoms are a free molecule. With one of `jax_md.space`, every
@@ -50,7 +54,7 @@ def energy_fn(potential, params, species, displacement_fn=None, bonds=None) -> C
             displacements it must have a `cutoff`.
         params: default parameters.
         species: (n,) atomic numbers.
-        displacement_fn: jax-md displacement (R_a, R_b) -> R_a − R_b; None for free space.
+        displacement_fn: jax-md displacement (R_a, R_b) -> R_a − R_b, Å; None for free space.
         bonds: (m, 3) int rows (i, j, order), each bond once, as for `make_graph`.
 
     Returns:
@@ -75,7 +79,7 @@ def energy_fn(potential, params, species, displacement_fn=None, bonds=None) -> C
         if displacement_fn is not None:
             # An "image" of one unit cell per Å carries what the space adds to the plain difference.
             ends, starts = R[template.senders], R[template.receivers]
-            vectors = jax.vmap(lambda a, b: displacement_fn(a, b, **kwargs))(ends, starts)
+            vectors = jax.vmap(functools.partial(displacement_fn, **kwargs))(ends, starts)
             cell = jnp.eye(3, dtype=R.dtype)[None]
             graph = graph._replace(edges=graph.edges._replace(shifts=vectors - (ends - starts)))
         return energy(params, graph._replace(globals=graph.globals._replace(cell=cell)))[0]

@@ -1,5 +1,6 @@
 """The border to jax-md, on surfaces whose answer is known."""
 
+import os
 from types import SimpleNamespace
 
 import ase
@@ -67,7 +68,7 @@ class TestRelax:
         graph = cluster(5, 3)
         atoms = ase.Atoms(graph.nodes.species, graph.nodes.positions)
         atoms.calc = MorsePotential(epsilon=4.0, rho0=2.4, r0=1.2, rcut1=90.0, rcut2=99.0)
-        ase.optimize.FIRE(atoms, logfile=None).run(fmax=0.01)
+        ase.optimize.FIRE(atoms, logfile=os.devnull).run(fmax=0.01)
         result = md.relax(morse, MORSE, [graph])
         assert result.energy[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
 
@@ -158,6 +159,15 @@ class TestRelax:
         assert result.converged.all() and result.energy[0] == pytest.approx(0.0, abs=1e-4)
         assert np.linalg.norm(graph.nodes.positions - result.graphs[0].nodes.positions, axis=1).max() > 0.05
 
+    def test_float64(self, x64):
+        params = {name: jnp.float64(value) for name, value in MORSE.items()}
+        graph = cluster(4)
+        graph = with_positions(graph, graph.nodes.positions.astype(np.float64))
+        result = md.relax(morse, params, [graph], fmax=1e-9)
+        assert result.graphs[0].nodes.positions.dtype == np.float64
+        assert result.energy[0] == pytest.approx(-24.0, abs=1e-6)  # r₀ itself is float32
+        assert result.fmax[0] < 1e-9
+
     def test_nothing_to_do(self):
         assert md.relax(morse, MORSE, []).energy.shape == (0,)
 
@@ -216,14 +226,16 @@ class TestEnergyFn:
 
     @pytest.mark.parametrize("fractional", [False, True])
     def test_periodic_box_is_the_graph_with_images(self, fractional):
-        box, rng = np.array([6.5, 7.0, 8.0]), np.random.default_rng(0)
+        box, rng = np.array([6.5, 7.0, 8.0], np.float32), np.random.default_rng(0)
         R = rng.uniform(size=(12, 3)) * box
         R[0] += box  # an atom outside the box
         graph = make_graph(np.full(12, 29), R, cell=np.diag(box), cutoff=3.0)
         if fractional:
-            displacement_fn, _ = space.periodic_general(np.diag(box), fractional_coordinates=True)
+            displacement_fn, _ = space.periodic_general(
+                jnp.diag(jnp.asarray(box)), fractional_coordinates=True
+            )
         else:
-            displacement_fn, _ = space.periodic(box)
+            displacement_fn, _ = space.periodic(jnp.asarray(box))
         energy_fn = md.energy_fn(SHORT, jnp.float32(1.0), graph.nodes.species, displacement_fn)
         found = energy_fn(jnp.asarray(R / box if fractional else R))
         free = md.energy_fn(SHORT, jnp.float32(1.0), graph.nodes.species)(jnp.asarray(R))
@@ -231,7 +243,7 @@ class TestEnergyFn:
         assert abs(float(found - free)) > 0.1
 
     def test_the_box_carries_gradients(self):
-        box, h = 6.5, 1e-2
+        box, h = jnp.float32(6.5), 1e-2
         displacement_fn, _ = space.periodic_general(box, fractional_coordinates=True)
         R = jnp.asarray(np.random.default_rng(1).uniform(size=(8, 3)))
         energy_fn = md.energy_fn(SHORT, jnp.float32(1.0), np.full(8, 29), displacement_fn)
@@ -244,9 +256,9 @@ class TestEnergyFn:
 
     def test_a_box_too_small_for_the_cutoff_is_refused(self):
         with pytest.raises(ValueError, match="half the periodic box"):
-            md.energy_fn(SHORT, 1.0, [29], space.periodic(np.array([9.0, 5.9, 9.0]))[0])
+            md.energy_fn(SHORT, 1.0, [29], space.periodic(jnp.array([9.0, 5.9, 9.0]))[0])
         with pytest.raises(ValueError, match="must have a cutoff"):
-            md.energy_fn(morse, MORSE, [29], space.periodic(9.0)[0])
+            md.energy_fn(morse, MORSE, [29], space.periodic(jnp.array(9.0))[0])
 
     def test_wrong_shape_is_refused(self):
         with pytest.raises(ValueError, match=r"R must have shape \(2, 3\)"):
