@@ -266,6 +266,11 @@ def with_positions(graph: Graph, positions) -> Graph:
     return graph._replace(nodes=graph.nodes._replace(positions=positions))
 
 
+def hide_atoms(graph: Graph, hidden) -> Graph:
+    """The graph with the element of the chosen atoms (n_node,) bool hidden: species 0, mask still true."""
+    return graph._replace(nodes=graph.nodes._replace(species=jnp.where(hidden, 0, graph.nodes.species)))
+
+
 def to_device(graph: Graph) -> Graph:
     """The graph as jax arrays."""
     return jax.tree.map(jnp.asarray, graph)

@@ -20,18 +20,41 @@ def safe_norm(vectors, axis: int = -1):
 
 def at_senders(node_values, graph):
     """Values (n_node, …) seen from the sending end of every edge: (n_edge, …)."""
-    return node_values[graph.senders]
+    return jnp.asarray(node_values)[graph.senders]
 
 
 def at_receivers(node_values, graph):
     """Values (n_node, …) seen from the receiving end of every edge: (n_edge, …)."""
-    return node_values[graph.receivers]
+    return jnp.asarray(node_values)[graph.receivers]
 
 
 def sum_at_receivers(edge_values, graph):
     """Sum of the values (n_edge, …) of the edges that arrive at each node: (n_node, …)."""
     n_node = graph.nodes.species.shape[0]
     return jax.ops.segment_sum(edge_values, graph.receivers, n_node, indices_are_sorted=True)
+
+
+def undirected(graph):
+    """One of the two directed edges of every pair, for pair terms that need no direction.
+
+    Every edge of a Graph has its reverse, so that half of the slots hold all pairs.
+
+    Returns:
+        Edge numbers (n_edge // 2,), ascending, and which of them are real (the rest is padding).
+    """
+    n_edge = graph.senders.shape[0]
+    x, y, z = jnp.moveaxis(graph.edges.shifts, -1, 0)
+    ahead = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
+    chosen = (graph.senders < graph.receivers) | ((graph.senders == graph.receivers) & ahead)
+    chosen = chosen & graph.edges.mask
+    pair = jnp.nonzero(chosen, size=n_edge // 2, fill_value=max(n_edge - 1, 0))[0]
+    return pair, jnp.arange(n_edge // 2) < jnp.sum(chosen)
+
+
+def sum_at_ends(pair_values, receivers, senders, n_node: int):
+    """Sum of the values (p,) of all pairs at both of their atoms: (n_node,)."""
+    at_receivers = jax.ops.segment_sum(pair_values, receivers, n_node, indices_are_sorted=True)
+    return at_receivers + jax.ops.segment_sum(pair_values, senders, n_node)
 
 
 def graph_of_node(graph):

@@ -29,15 +29,15 @@ def from_raw(raw: jax.Array) -> PairParameters:
     """Map unconstrained regressor outputs (…, 5) to their physical ranges.
 
     β1, β2, β4 by softplus, β3 by a scaled sigmoid, β0 unchanged. At raw = 0: no charge, a shallow
-    well of 0.1 eV at 2 Å with exponent 4.
+    well of 0.05 eV at 1.2 Å with exponent 4, silent between the atoms of a molecule.
     """
     charge, coulomb, depth, exponent, distance = jnp.moveaxis(raw, -1, 0)
     return PairParameters(
         charge=charge,
         coulomb=jax.nn.softplus(coulomb),
-        depth=jax.nn.softplus(depth - 2.25),
+        depth=jax.nn.softplus(depth - 3.0),
         exponent=MAX_EXPONENT * jax.nn.sigmoid(exponent - 0.69),
-        distance=jax.nn.softplus(distance + 1.85) + 1e-3,
+        distance=jax.nn.softplus(distance + 0.84) + 1e-3,
     )
 
 

@@ -67,67 +67,76 @@ class RadialBasis(nn.Module):
     config: TransformerConfig
 
     @nn.compact
-    def __call__(self, distances, centers):
-        """Distances (e,) Å and centre species (e,) -> (e, n_basis)."""
+    def __call__(self, distances, species, graph: Graph):
+        """Distances (n_edge,) Å and species (n_node,) -> (n_edge, n_basis), and (n_node, n_basis) at d = 0."""
         config = self.config
         start, width = basis.exponential_gaussian_start(config.n_basis, config.cutoff)
         shape = (config.max_z + 1, config.n_basis)
         mu = self.param("mu", lambda key: jnp.broadcast_to(jnp.asarray(start, distances.dtype), shape))
         # β in units of its start value: both tables then learn at the same pace.
         beta = self.param("beta", lambda key: jnp.ones(shape, distances.dtype))
-        tables = jnp.concatenate([mu, beta * width], axis=1)[centers]
-        values = basis.exponential_gaussians(distances, *jnp.split(tables, 2, axis=1))
-        return values * basis.cosine_envelope(distances, config.cutoff)[:, None]
+        centers, widths = mu[species], beta[species] * width
+        values = basis.exponential_gaussians(
+            distances, ops.at_receivers(centers, graph), ops.at_receivers(widths, graph)
+        )
+        itself = basis.exponential_gaussians(jnp.zeros(species.shape), centers, widths)
+        return values * basis.cosine_envelope(distances, config.cutoff)[:, None], itself
 
 
 class Attention(nn.Module):
-    """Molecular attention: SiLU weights from queries, keys and distances, no softmax (fig. 1b)."""
+    """Molecular attention: SiLU weights from queries, keys and distances, no softmax (fig. 1b).
+
+    Keys and values keep arrays of their own throughout: joining them costs a copy of every edge array
+    in each derivative.
+    """
 
     config: TransformerConfig
 
     def setup(self):
         channels = self.config.channels
-        self.qkv = nn.Dense(3 * channels)
-        self.filters = nn.Dense(2 * channels)
+        self.query, self.key, self.value = (nn.Dense(channels) for _ in range(3))
+        self.filter_key, self.filter_value = nn.Dense(channels), nn.Dense(channels)
         self.out = nn.Dense(channels)
         if self.config.bond_mask:
             self.bond_scale = nn.Dense(self.config.heads)
         if self.config.cls_token == "full":
-            self.cls_filters = self.param("cls_filters", nn.initializers.normal(1.0), (3, 2 * channels))
+            self.cls_filters = self.param("cls_filters", nn.initializers.normal(1.0), (3, 2, channels))
 
-    def messages(self, query, key_value, filters, scale):
+    def messages(self, query, key, value, filter_key, filter_value, scale):
         """a·(v ⊙ D^V), a = SiLU(Σ_c q_c k_c D^K_c)·scale per head; all arguments row by row."""
         heads = self.config.heads
-        keys, values = jnp.split(key_value, 2, axis=-1)
-        filter_k, filter_v = jnp.split(nn.silu(filters), 2, axis=-1)
-        products = (query * keys * filter_k).reshape(*query.shape[:-1], heads, -1)
+        products = (query * key * nn.silu(filter_key)).reshape(*query.shape[:-1], heads, -1)
         weights = nn.silu(products.sum(-1)) * scale
-        return (values * filter_v).reshape(products.shape) * weights[..., None]
+        content = (value * nn.silu(filter_value)).reshape(products.shape)
+        return (content * weights[..., None]).reshape(query.shape)
 
     def __call__(self, x, token, psi, psi_self, envelope, graph: Graph):
         """Updates of the atoms (n_node, d) and of the token (n_graph, d) or None."""
-        channels = self.config.channels
-        query, key_value = jnp.split(self.qkv(x), [channels], axis=-1)
+        query, key, value = self.query(x), self.key(x), self.value(x)
         scale = envelope[:, None]
         if self.config.bond_mask:
             bonded = (graph.edges.bond_type > 0).astype(x.dtype)[:, None]
             scale = scale * nn.silu(self.bond_scale(bonded))
-        filters = self.filters(jnp.concatenate([psi, psi_self]))
-        filters, filters_self = filters[: len(psi)], filters[len(psi) :]
         incoming = self.messages(
-            ops.at_receivers(query, graph), ops.at_senders(key_value, graph), filters, scale
+            ops.at_receivers(query, graph),
+            ops.at_senders(key, graph),
+            ops.at_senders(value, graph),
+            self.filter_key(psi),
+            self.filter_value(psi),
+            scale,
         )
-        update = ops.sum_at_receivers(incoming.reshape(-1, channels), graph)
-        update += self.messages(query, key_value, filters_self, 1.0).reshape(-1, channels)
+        update = ops.sum_at_receivers(incoming, graph)
+        update += self.messages(query, key, value, self.filter_key(psi_self), self.filter_value(psi_self), 1.0)
         if token is None:
             return self.out(update), None
         to_atom, to_token, loop = self.cls_filters
-        token_query, token_kv = jnp.split(self.qkv(token), [channels], axis=-1)
-        update += self.messages(query, ops.at_nodes(token_kv, graph), to_atom, 1.0).reshape(-1, channels)
-        heard = self.messages(ops.at_nodes(token_query, graph), key_value, to_token, 1.0)
-        heard = heard.reshape(-1, channels) * graph.nodes.mask[:, None]
-        token_update = ops.sum_over_graphs(heard, graph)
-        token_update += self.messages(token_query, token_kv, loop, 1.0).reshape(-1, channels)
+        token_query, token_key, token_value = self.query(token), self.key(token), self.value(token)
+        update += self.messages(
+            query, ops.at_nodes(token_key, graph), ops.at_nodes(token_value, graph), *to_atom, 1.0
+        )
+        heard = self.messages(ops.at_nodes(token_query, graph), key, value, *to_token, 1.0)
+        token_update = ops.sum_over_graphs(heard * graph.nodes.mask[:, None], graph)
+        token_update += self.messages(token_query, token_key, token_value, *loop, 1.0)
         return self.out(update), self.out(token_update)
 
 
@@ -169,16 +178,16 @@ class Regressor(nn.Module):
 
 
 class PairRegressor(nn.Module):
-    """β = ½(f([x_i; x_j]) + f([x_j; x_i])): the same for both directions of an edge (eq. 5)."""
+    """β = ½(f([x_i; x_j]) + f([x_j; x_i])): the same whichever atom comes first (eq. 5)."""
 
     channels: int
 
     @nn.compact
-    def __call__(self, x, graph: Graph):
-        first, second = jnp.split(nn.Dense(2 * self.channels)(x), 2, axis=-1)
-        # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per edge.
-        forward = ops.at_receivers(first, graph) + ops.at_senders(second, graph)
-        backward = ops.at_senders(first, graph) + ops.at_receivers(second, graph)
+    def __call__(self, x, receivers, senders):
+        """Atom representations (n_node, d) and the two ends (p,) of every pair -> PairParameters (p,)."""
+        # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per pair.
+        first, second = nn.Dense(self.channels)(x), nn.Dense(self.channels, use_bias=False)(x)
+        forward, backward = first[receivers] + second[senders], first[senders] + second[receivers]
         hidden = 0.5 * (nn.silu(forward) + nn.silu(backward))
         start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
         return pairs.from_raw(nn.Dense(5, kernel_init=start)(hidden))
@@ -209,11 +218,11 @@ class Transformer(nn.Module):
 
     def represent(self, graph: Graph):
         """Atom representations (n_node, d), token (n_graph, d) or None, distances and envelope (n_edge,)."""
-        species = graph.nodes.species
+        species = jnp.asarray(graph.nodes.species)
         distances = ops.edge_distances(graph)
         envelope = basis.cosine_envelope(distances, self.config.cutoff) * graph.edges.mask
-        psi = self.radial(distances, ops.at_receivers(species, graph)) * graph.edges.mask[:, None]
-        psi_self = self.radial(jnp.zeros_like(graph.nodes.positions[:, 0]), species)
+        psi, psi_self = self.radial(distances, species, graph)
+        psi *= graph.edges.mask[:, None]
         chi = jnp.asarray(elements.ELECTRONEGATIVITY, psi.dtype)[species]
         x_self = jnp.concatenate([self.embedding(species), chi[:, None]], axis=-1)  # eq. 1
         seen = ops.at_senders(x_self, graph) * self.neighbor_filter(psi)
@@ -240,16 +249,16 @@ class Transformer(nn.Module):
         return jnp.where(self.known(graph), jnp.where(mask, energies, 0.0), jnp.nan)
 
     def pair_sums(self, x, distances, envelope, graph: Graph):
-        """½ Σ_j E_ij·φ(d_ij) per atom (eq. 6; the half because every pair has two edges)."""
-        safe = jnp.where(graph.edges.mask, distances, 1.0)
-        energies = pairs.pair_energy(safe, self.f_bond(x, graph)) * envelope
+        """Σ_{i<j} E_ij·φ(d_ij) of eq. 6, half of every pair at either atom: (n_node,) eV."""
+        pair, real = ops.undirected(graph)
+        receivers, senders = jnp.asarray(graph.receivers)[pair], jnp.asarray(graph.senders)[pair]
+        safe = jnp.where(real, distances[pair], 1.0)
+        energies = pairs.pair_energy(safe, self.f_bond(x, receivers, senders)) * envelope[pair]
         if self.config.repulsion:
-            species = graph.nodes.species
-            repulsion = pairs.nuclear_repulsion(
-                safe, ops.at_receivers(species, graph), ops.at_senders(species, graph)
-            )
-            energies += repulsion * graph.edges.mask
-        return 0.5 * ops.sum_at_receivers(energies, graph)
+            species = jnp.asarray(graph.nodes.species)
+            energies += pairs.nuclear_repulsion(safe, species[receivers], species[senders])
+        halves = jnp.where(real, 0.5 * energies, 0.0)
+        return ops.sum_at_ends(halves, receivers, senders, len(x))
 
     def known(self, graph: Graph):
         """Whether each atom's element is one the reference energies were fitted for."""
@@ -262,7 +271,7 @@ class Transformer(nn.Module):
 
     def pair_parameters(self, graph: Graph):
         """The five fields of eq. 5 per edge."""
-        return self.f_bond(self.represent(graph)[0], graph)
+        return self.f_bond(self.represent(graph)[0], graph.receivers, graph.senders)
 
     def element_logits(self, graph: Graph):
         """Scores (n_node, max_z) of Z = 1..max_z for every atom; hidden atoms have species 0 (eq. 7).
@@ -301,8 +310,3 @@ def make_transformer(config: TransformerConfig) -> Potential:
         pair_parameters=apply("pair_parameters") if config.readout == "pairs" else None,
         element_logits=apply("element_logits"),
     )
-
-
-def hide_atoms(graph: Graph, hidden: jax.Array) -> Graph:
-    """The graph with the chosen atoms' element hidden (species 0), for `element_logits`."""
-    return graph._replace(nodes=graph.nodes._replace(species=jnp.where(hidden, 0, graph.nodes.species)))

@@ -1,0 +1,159 @@
+"""Static-shape batches: the whole data set lies on the device, the host only shuffles indices."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jphys.data.structures import Structures, graphs
+from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.modes import Modes, prior_modes
+from jphys.objectives import Labels
+from jphys.prior import Prior, Terms, make_prior
+from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
+
+MARGIN = 1.0  # Å added to the cutoff of crystals, so that displaced atoms keep their neighbours
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Static sizes of one shard; every batch of the run fits, known exactly from its plan."""
+
+    n_node: int
+    n_edge: int
+    n_graph: int
+    n_term: tuple[int, int, int] = (0, 0, 0)
+
+
+class Dataset(NamedTuple):
+    """Structures on the device."""
+
+    nodes: Ragged  # rows: species, positions, forces or None
+    edges: Ragged  # rows: senders, receivers (within the structure), shifts, bond_type
+    terms: tuple[Ragged, ...] | None  # bonds, angles, torsions; rows: atoms (within the structure), stiffness
+    modes: Modes | None  # of the prior, per structure
+    cell: jax.Array  # (m, 3, 3)
+    energy: jax.Array  # (m,) eV, relative
+
+
+def make_dataset(structures: Structures, energy, *, cutoff: float, with_prior: bool) -> Dataset:
+    """Lay out the structures for `take_batch`.
+
+    Args:
+        structures: the data.
+        energy: (m,) eV relative to the reference energies.
+        cutoff: Å of the model; crystals get the pairs within cutoff + MARGIN, molecules all pairs.
+        with_prior: also build the classical prior's terms; for stable molecules only.
+    """
+    made = graphs(structures, cutoff=cutoff + MARGIN)
+    ends = np.cumsum(structures.n_atoms)
+    forces = structures.forces
+    split = None if forces is None else np.split(forces.astype(np.float32), ends[:-1])
+    nodes = make_ragged(
+        [
+            (g.nodes.species, np.asarray(g.nodes.positions, np.float32), None if split is None else split[i])
+            for i, g in enumerate(made)
+        ]
+    )
+    edges = make_ragged([(g.senders, g.receivers, g.edges.shifts, g.edges.bond_type) for g in made])
+    terms = modes = None
+    if with_prior:
+        priors = [make_prior(g.nodes.species, g.nodes.positions) for g in made]
+        terms = tuple(make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in range(3))
+        modes = prior_modes(nodes, terms)
+    cell = np.asarray(structures.cell, np.float32)
+    return jax.tree.map(jnp.asarray, Dataset(nodes, edges, terms, modes, cell, np.asarray(energy, np.float32)))
+
+
+def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
+    """Shuffled batches in which every structure occurs once: (n_batch, n_shards, batch_size/n_shards).
+
+    Structures are sorted by size with ties in random order and cut into `batch_size` strata; each batch
+    draws one structure from every stratum. All batches then have nearly the same number of atoms, so
+    that static shapes waste little. The members of a batch do not depend on `n_shards`. −1 fills up.
+
+    Raises:
+        ValueError: if n_shards does not divide batch_size.
+    """
+    if batch_size % n_shards:
+        raise ValueError(f"batch_size must be a multiple of the {n_shards} devices, got {batch_size}")
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(sizes))
+    order = order[np.argsort(sizes[order], kind="stable")]
+    n_batch = -(-len(sizes) // batch_size)
+    plan = np.full((n_batch, batch_size), -1, np.int32)
+    for column, stratum in enumerate(np.array_split(order, batch_size)):
+        rows = rng.permutation(n_batch)[: len(stratum)]
+        plan[rows, column] = rng.permutation(stratum)
+    # Neighbouring strata go to different shards, and the direction alternates: equal shards.
+    lanes = plan.reshape(n_batch, batch_size // n_shards, n_shards).copy()
+    lanes[:, 1::2] = lanes[:, 1::2, ::-1]
+    return np.swapaxes(lanes, 1, 2)
+
+
+def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
+    """Smallest static sizes that hold every shard of the given batches (…, k), and the padding graph."""
+    n_term = (0, 0, 0)
+    if dataset.terms is not None:
+        n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.terms)
+    return Budget(
+        n_node=largest_total(np.asarray(dataset.nodes.counts), batches) + 1,
+        n_edge=max(largest_total(np.asarray(dataset.edges.counts), batches), 1),
+        n_graph=batches.shape[-1] + 1,
+        n_term=n_term,
+    )
+
+
+def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
+    """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
+    nodes = take_rows(dataset.nodes, chosen, budget.n_node)
+    edges = take_rows(dataset.edges, chosen, budget.n_edge)
+    real = chosen >= 0
+    n_node = jnp.where(real, dataset.nodes.counts[chosen], 0)
+    n_edge = jnp.where(real, dataset.edges.counts[chosen], 0)
+    # One more entry so that padding rows, whose owner is len(chosen), find the padding's last node.
+    first = jnp.concatenate([jnp.cumsum(n_node) - n_node, jnp.array([budget.n_node - 1])])
+    species, positions, forces = nodes.rows
+    senders, receivers, shifts, bond_type = edges.rows
+
+    def node_index(local, taken):
+        return jnp.where(taken.mask, first[taken.owner] + local, budget.n_node - 1)
+
+    graph = Graph(
+        nodes=Nodes(positions * nodes.mask[:, None], species * nodes.mask, nodes.mask),
+        edges=Edges(shifts * edges.mask[:, None], bond_type * edges.mask, edges.mask),
+        senders=node_index(senders, edges),
+        receivers=node_index(receivers, edges),
+        globals=Globals(_pad_row(dataset.cell[chosen] * real[:, None, None]), _pad_row(real)),
+        n_node=jnp.append(n_node, budget.n_node - n_node.sum()),
+        n_edge=jnp.append(n_edge, budget.n_edge - n_edge.sum()),
+    )
+    labels = Labels(
+        energy=_pad_row(jnp.where(real, dataset.energy[chosen], 0.0)),
+        index=jnp.append(chosen, -1),
+        local=nodes.local,
+        forces=None if forces is None else forces * nodes.mask[:, None],
+        prior=None if dataset.terms is None else _take_prior(dataset.terms, chosen, first, budget),
+        modes=None if dataset.modes is None else jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes),
+    )
+    return graph, labels
+
+
+def _pad_row(array):
+    return jnp.concatenate([array, jnp.zeros((1, *array.shape[1:]), array.dtype)])
+
+
+def _take_prior(terms: tuple[Ragged, ...], chosen, first, budget: Budget) -> Prior:
+    def take(ragged, slots) -> Terms:
+        taken = take_rows(ragged, chosen, slots)
+        atoms, stiffness = taken.rows
+        return Terms((atoms + first[taken.owner][:, None]) * taken.mask[:, None], stiffness, taken.mask)
+
+    return Prior(*(take(ragged, slots) for ragged, slots in zip(terms, budget.n_term)))
+
+
+def gather_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
+    """`take_batch` for all shards: chosen (n_shards, k) -> graph and labels with a leading shard axis."""
+    return jax.vmap(lambda row: take_batch(dataset, row, budget))(chosen)

@@ -1,0 +1,233 @@
+"""The training losses: one pure function each, for any potential; and their weighted sum (eq. 9).
+
+Every loss returns one value per structure (n_graph,); padding counts 0.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jphys.derivatives import energy_and_forces
+from jphys.graph import Graph, hide_atoms, with_positions
+from jphys.modes import Modes
+from jphys.ops import graph_of_node, sum_over_graphs
+from jphys.prior import Prior, prior_energy
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights λ of the losses and how structures are displaced. A weight of 0 leaves a loss out.
+
+    Raises:
+        ValueError: for a negative weight, a fraction outside [0, 1], a length that is not positive.
+    """
+
+    energy: float = 1.0
+    """λ of the squared energy error, per eV²."""
+    mask: float = 0.0
+    """λ of masked-atom modelling (eq. 7)."""
+    zero_force: float = 0.0
+    """λ of the mean squared force at the stable structure, per (eV/Å)²."""
+    bound: float = 0.0
+    """λ of the energy bound, relu(E(p) − E(p + δ)) (eq. 8), per eV."""
+    restore: float = 0.0
+    """λ of the squared deviation from the classical prior's forces at p + δ, per (eV/Å)²."""
+    shift: float = 0.0
+    """λ of the squared distance by which the deviation moves the minimum, per Å²."""
+    forces: float = 0.0
+    """λ of the squared error against force labels, per (eV/Å)²; for data that has them."""
+    mask_rate: float = 0.3
+    """ρ, the probability that an atom is hidden."""
+    noise: float = 0.5
+    """Standard deviation of the displacements δ per coordinate, Å; the largest where it varies."""
+    noise_varies: bool = False
+    """Draw the standard deviation per structure from U(0, noise] instead of fixing it."""
+    still: float = 0.0
+    """Fraction of structures left at p itself, where the prior's force is zero."""
+    relaxed: float = 0.0
+    """Fraction of the displacements that the prior has let relax for a random while: soft modes remain."""
+    force_scale: float = 0.3
+    """eV/Å; restoring forces above it count relative to their size."""
+    soft: float = 0.3
+    """eV/Å²; curvature added in `shift`, so that the softest modes do not take over."""
+
+    def __post_init__(self):
+        for name in ("energy", "mask", "zero_force", "bound", "restore", "shift", "forces"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("mask_rate", "still", "relaxed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        for name in ("noise", "force_scale", "soft"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def uses_prior(self) -> bool:
+        """Whether any loss needs the classical prior of the stable structures."""
+        return self.restore > 0 or self.shift > 0
+
+    @property
+    def displaces(self) -> bool:
+        """Whether any loss looks at displaced structures."""
+        return self.uses_prior or self.bound > 0
+
+
+ENERGY_ONLY = ObjectiveConfig()
+PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
+PHYSICS = ObjectiveConfig(
+    mask=0.02, bound=0.1, restore=1.0, shift=2.0, noise=0.25, noise_varies=True, still=0.15, relaxed=0.5
+)
+OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
+
+
+class Labels(NamedTuple):
+    """What is known about the structures of a graph, apart from the graph."""
+
+    energy: jax.Array  # (n_graph,) eV, relative to the reference energies
+    index: jax.Array  # (n_graph,) number in the data set: the seed of its noise
+    local: jax.Array  # (n_node,) number of the atom within its structure
+    forces: jax.Array | None = None  # (n_node, 3) eV/Å
+    prior: Prior | None = None
+    modes: Modes | None = None  # (n_graph, …)
+
+
+def mean_over_atoms(values, graph: Graph):
+    """Mean of node values (n_node,) over the real atoms of each structure: (n_graph,)."""
+    count = sum_over_graphs(graph.nodes.mask.astype(values.dtype), graph)
+    return sum_over_graphs(jnp.where(graph.nodes.mask, values, 0.0), graph) / jnp.maximum(count, 1)
+
+
+def energy_loss(energy, target, graph: Graph):
+    """(E − E_target)², eV² (eq. 9)."""
+    return jnp.where(graph.globals.mask, (energy - target) ** 2, 0.0)
+
+
+def force_loss(forces, target, graph: Graph):
+    """Mean over atoms of ‖F_i − F_target‖², (eV/Å)². With target 0: the zero-force regularisation."""
+    return mean_over_atoms(jnp.sum((forces - target) ** 2, axis=-1), graph)
+
+
+def bound_loss(energy, displaced_energy, graph: Graph):
+    """relu(E(p) − E(p + δ)), eV (eq. 8): a displaced structure is never lower than the stable one."""
+    return jnp.where(graph.globals.mask, jax.nn.relu(energy - displaced_energy), 0.0)
+
+
+def restoring_loss(error, prior_forces, graph: Graph, scale: float):
+    """Mean ‖F − F_prior‖²·s²/(s² + mean ‖F_prior‖²), (eV/Å)²: absolute for weak forces, relative for strong."""
+    size = mean_over_atoms(jnp.sum(prior_forces**2, axis=-1), graph)
+    return mean_over_atoms(jnp.sum(error**2, axis=-1), graph) * scale**2 / (scale**2 + size)
+
+
+def shift_loss(error, displacement, labels: Labels, graph: Graph, soft: float):
+    """How far wrong forces move the minimum: mean ‖(H + soft)⁻¹(F − F_prior)‖², Å², H of the prior.
+
+    To first order it is the ΔP that a relaxation would end with. Divided by 1 + mean‖δ‖²/(0.1 Å)².
+    """
+    modes = labels.modes
+    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels, graph))
+    shifts = jnp.where(modes.real, amplitudes / (modes.curvatures + soft), 0.0)
+    count = jnp.maximum(sum_over_graphs(graph.nodes.mask.astype(error.dtype), graph), 1)
+    size = mean_over_atoms(jnp.sum(displacement**2, axis=-1), graph)
+    return jnp.sum(shifts**2, axis=-1) / count / (1.0 + size / 0.1**2)
+
+
+def mask_loss(logits, species, hidden, graph: Graph):
+    """−log p(z_i) averaged over the hidden atoms of each structure (eq. 7)."""
+    scores = jax.nn.log_softmax(logits)
+    true = jnp.take_along_axis(scores, jnp.maximum(species - 1, 0)[:, None], axis=1)[:, 0]
+    count = sum_over_graphs(hidden.astype(scores.dtype), graph)
+    return -sum_over_graphs(jnp.where(hidden, true, 0.0), graph) / jnp.maximum(count, 1)
+
+
+def _dense(values, labels: Labels, graph: Graph):
+    """Node values (n_node, 3) as (n_graph, 3·n_atom) rows of the mode vectors' length."""
+    n_graph, n_row = labels.modes.curvatures.shape
+    empty = jnp.zeros((n_graph, n_row // 3, 3), values.dtype)
+    masked = values * graph.nodes.mask[:, None]
+    # Padding nodes all belong to a padding graph; adding keeps their zeros harmless.
+    return empty.at[graph_of_node(graph), labels.local].add(masked).reshape(n_graph, n_row)
+
+
+def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
+    """Random displacements δ (n_node, 3) Å; the noise of a structure depends on its index alone.
+
+    Gaussian with standard deviation `noise`; a fraction `relaxed` of them is δ(t) = exp(−tH)·δ, what
+    overdamped motion on the prior leaves after a time t, log-uniform from 0.01 to 10 Å²/eV.
+    """
+    def draw(index):
+        gauss, size, rest, relax, time = jax.random.split(jax.random.fold_in(key, index), 5)
+        scale = config.noise * (1.0 - jax.random.uniform(size) if config.noise_varies else 1.0)
+        scale = jnp.where(jax.random.uniform(rest) < config.still, 0.0, scale)
+        log_time = jax.random.uniform(time, minval=jnp.log(0.01), maxval=jnp.log(10.0))
+        lasts = jnp.where(jax.random.uniform(relax) < config.relaxed, jnp.exp(log_time), 0.0)
+        return scale * jax.random.normal(gauss, (n_atom, 3)), lasts
+
+    noise, lasts = jax.vmap(draw)(labels.index)
+    if labels.modes is not None:
+        noise = _relaxed(noise, lasts, labels.modes)
+    return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
+
+
+def _relaxed(noise, lasts, modes: Modes):
+    """V exp(−tΛ) Vᵀ δ, without the rigid motions where t > 0."""
+    flat = noise.reshape(len(noise), -1)
+    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, flat)
+    decay = jnp.where(modes.real, jnp.exp(-lasts[:, None] * modes.curvatures), 0.0)
+    relaxed = jnp.einsum("gic,gc->gi", modes.vectors, decay * amplitudes)
+    return jnp.where(lasts[:, None] > 0, relaxed, flat).reshape(noise.shape)
+
+
+def losses(potential, params, graph: Graph, labels: Labels, config: ObjectiveConfig, *, n_atom: int, key) -> dict[str, Any]:
+    """Every loss of the objective that has a weight, unweighted: {name: (n_graph,)}.
+
+    Args:
+        potential: a Potential.
+        params: its parameters.
+        graph: stable structures, padded.
+        labels: their labels; `prior` and `modes` where the config uses them.
+        config: weights and displacements.
+        n_atom: atoms of the largest structure of the data set.
+        key: of this step; one key gives one set of displacements and hidden atoms.
+    """
+    displace_key, hide_key = jax.random.split(key)
+    found = {}
+    if config.zero_force or config.forces:
+        energy, forces = energy_and_forces(potential)(params, graph)
+        if config.zero_force:
+            found["zero_force"] = force_loss(forces, jnp.zeros_like(forces), graph)
+        if config.forces:
+            found["forces"] = force_loss(forces, labels.forces, graph)
+    else:
+        energy = potential.energy(params, graph)
+    found["energy"] = energy_loss(energy, labels.energy, graph)
+    if config.displaces:
+        found |= _displaced_losses(potential, params, graph, energy, labels, config, n_atom, displace_key)
+    if config.mask:
+        draw = jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(hide_key, index), (n_atom,)))
+        hidden = draw(labels.index)[graph_of_node(graph), labels.local] < config.mask_rate
+        hidden = hidden & graph.nodes.mask
+        logits = potential.element_logits(params, hide_atoms(graph, hidden))
+        found["mask"] = mask_loss(logits, graph.nodes.species, hidden, graph)
+    return found
+
+
+def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, key) -> dict[str, Any]:
+    stable = graph.nodes.positions
+    displacement = displacements(key, labels, graph, config, n_atom)
+    displaced = with_positions(graph, stable + displacement)
+    if not config.uses_prior:
+        return {"bound": bound_loss(energy, potential.energy(params, displaced), graph)}
+    found = {}
+    prior_forces = -jax.grad(prior_energy)(stable + displacement, stable, labels.prior)
+    displaced_energy, forces = energy_and_forces(potential)(params, displaced)
+    error = forces - prior_forces
+    if config.bound:
+        found["bound"] = bound_loss(energy, displaced_energy, graph)
+    if config.restore:
+        found["restore"] = restoring_loss(error, prior_forces, graph, config.force_scale)
+    if config.shift:
+        found["shift"] = shift_loss(error, displacement, labels, graph, config.soft)
+    return found

@@ -1,0 +1,56 @@
+"""Ragged arrays on the device: rows of many structures end to end, gathered into static shapes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Ragged(NamedTuple):
+    """Rows of m structures, flat. Structure s owns rows starts[s] … starts[s] + counts[s]."""
+
+    rows: Any  # pytree of (sum counts, …)
+    starts: jax.Array  # (m,) int32
+    counts: jax.Array  # (m,) int32
+
+
+class Taken(NamedTuple):
+    """Rows of the chosen structures in a static number of slots."""
+
+    rows: Any  # pytree of (budget, …); padding slots repeat some row: use the mask
+    owner: jax.Array  # (budget,) place in `chosen`; the number of chosen on padding
+    local: jax.Array  # (budget,) row number within its structure
+    mask: jax.Array  # (budget,) bool
+
+
+def make_ragged(parts: list) -> Ragged:
+    """Join one pytree of arrays (count, …) per structure; every leaf of a part has the same length."""
+    counts = np.array([len(jax.tree.leaves(part)[0]) for part in parts], np.int32)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
+    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return jax.tree.map(jnp.asarray, Ragged(rows, starts, counts))
+
+
+def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
+    """Rows of the structures `chosen` (k,), in that order; −1 chooses none. Runs under jit.
+
+    Rows beyond `budget` would be lost: `largest_total` over all the batches of a run gives a budget
+    that holds every one of them.
+    """
+    counts = jnp.where(chosen >= 0, ragged.counts[chosen], 0)
+    ends = jnp.cumsum(counts)
+    slots = jnp.arange(budget)
+    owner = jnp.searchsorted(ends, slots, side="right", method="compare_all")
+    mask = slots < ends[-1]
+    safe = jnp.minimum(owner, len(chosen) - 1)
+    local = jnp.where(mask, slots - (ends - counts)[safe], 0)
+    row = jnp.where(mask, ragged.starts[chosen[safe]] + local, 0)
+    rows = jax.tree.map(lambda leaf: leaf[row] if len(leaf) else jnp.zeros((budget, *leaf.shape[1:]), leaf.dtype), ragged.rows)
+    return Taken(rows, jnp.where(mask, owner, len(chosen)), local, mask)
+
+
+def largest_total(counts: np.ndarray, batches: np.ndarray) -> int:
+    """Most rows that any batch (…, k) of structure indices needs; −1 counts nothing."""
+    totals = np.where(batches >= 0, np.asarray(counts)[batches], 0).sum(axis=-1)
+    return int(totals.max(initial=0))

@@ -1,0 +1,98 @@
+"""One jitted training step over a device mesh with one data axis."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jphys.data.loader import Budget, Dataset, gather_batch
+from jphys.objectives import ObjectiveConfig, losses
+
+
+class TrainState(NamedTuple):
+    """Everything that a run continues from."""
+
+    step: jax.Array  # () int32
+    params: Any
+    average: Any  # exponential moving average of params: what is evaluated and saved
+    opt_state: Any
+
+
+class StepReport(NamedTuple):
+    """What one step says; it stays on the device until the host asks."""
+
+    losses: dict[str, jax.Array]  # () each, unweighted means, and their weighted sum "total"
+    gradient_norm: jax.Array  # ()
+    finite: jax.Array  # (batch_size,) bool, per structure in the order of the plan
+
+
+def data_mesh() -> Mesh:
+    """All devices along one axis `data`."""
+    return Mesh(np.array(jax.devices()), ("data",))
+
+
+def make_optimizer(learning_rate: float, weight_decay: float, clip: float, n_steps: int):
+    """AdamW under a warm-up and cosine schedule; gradients clipped to the norm `clip`."""
+    warmup = min(max(n_steps // 50, 1), 500)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, warmup, max(n_steps, warmup + 1), 0.005 * learning_rate
+    )
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(schedule, weight_decay=weight_decay))
+
+
+def start_state(params, optimizer) -> TrainState:
+    """State before the first step."""
+    copy = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params))
+
+
+def make_step(
+    potential, objective: ObjectiveConfig, optimizer, budget: Budget, n_atom: int, decay: float, mesh: Mesh
+) -> Callable:
+    """Function (state, dataset, chosen, key) -> (state, StepReport), to be compiled once per run.
+
+    Args:
+        potential: the model.
+        objective: the losses.
+        optimizer: an optax transformation.
+        budget: static sizes of one shard.
+        n_atom: atoms of the largest structure.
+        decay: of the parameter average, at most; it starts faster.
+        mesh: the shards of `chosen` (n_shards, k) are spread over its data axis.
+
+    A step with a non-finite loss or gradient leaves the state as it was.
+    """
+    shards = NamedSharding(mesh, PartitionSpec("data"))
+
+    def loss(params, dataset, chosen, key):
+        graph, labels = jax.lax.with_sharding_constraint(gather_batch(dataset, chosen, budget), shards)
+        one_shard = partial(losses, potential, config=objective, n_atom=n_atom)
+        found = jax.vmap(lambda g, la: one_shard(params, g, la, key=key))(graph, labels)
+        count = jnp.maximum(jnp.sum(chosen >= 0), 1)
+        means = {name: jnp.sum(values) / count for name, values in found.items()}
+        total = sum(getattr(objective, name) * value for name, value in means.items())
+        finite = jnp.stack([jnp.isfinite(values) for values in found.values()]).all(axis=0)
+        return total, (means | {"total": total}, finite[:, :-1].reshape(-1))
+
+    @partial(jax.jit, donate_argnums=0)
+    def step(state: TrainState, dataset: Dataset, chosen, key):
+        step_key = jax.random.fold_in(key, state.step)
+        (total, (means, finite)), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.params, dataset, chosen, step_key
+        )
+        norm = optax.global_norm(gradient)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        rate = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
+        average = jax.tree.map(lambda a, p: rate * a + (1 - rate) * p, state.average, params)
+        new = TrainState(state.step + 1, params, average, opt_state)
+        good = jnp.isfinite(total) & jnp.isfinite(norm)
+        kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, state)
+        return kept, StepReport(means, norm, finite)
+
+    return step
