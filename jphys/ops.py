@@ -70,7 +70,7 @@ def graph_of_edge(graph):
 
 def at_nodes(graph_values, graph):
     """Values (n_graph, …) copied to every node of the graph: (n_node, …)."""
-    return graph_values[graph_of_node(graph)]
+    return jnp.asarray(graph_values)[graph_of_node(graph)]
 
 
 def sum_over_graphs(node_values, graph):
@@ -89,7 +89,7 @@ def sum_over_graphs(node_values, graph):
 
 def edge_vectors(graph):
     """Vectors (n_edge, 3) in Å from each receiver to its sender's periodic image."""
-    cell = graph.globals.cell[graph_of_edge(graph)]
+    cell = jnp.asarray(graph.globals.cell)[graph_of_edge(graph)]
     offsets = jnp.einsum("ei,eij->ej", graph.edges.shifts.astype(cell.dtype), cell)
     positions = graph.nodes.positions
     return at_senders(positions, graph) - at_receivers(positions, graph) + offsets

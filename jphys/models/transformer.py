@@ -75,7 +75,7 @@ class RadialBasis(nn.Module):
         mu = self.param("mu", lambda key: jnp.broadcast_to(jnp.asarray(start, distances.dtype), shape))
         # β in units of its start value: both tables then learn at the same pace.
         beta = self.param("beta", lambda key: jnp.ones(shape, distances.dtype))
-        centers, widths = mu[species], beta[species] * width
+        centers, widths = jnp.asarray(mu)[species], jnp.asarray(beta)[species] * width
         values = basis.exponential_gaussians(
             distances, ops.at_receivers(centers, graph), ops.at_receivers(widths, graph)
         )
@@ -129,7 +129,7 @@ class Attention(nn.Module):
         update += self.messages(query, key, value, self.filter_key(psi_self), self.filter_value(psi_self), 1.0)
         if token is None:
             return self.out(update), None
-        to_atom, to_token, loop = self.cls_filters
+        to_atom, to_token, loop = jnp.asarray(self.cls_filters)
         token_query, token_key, token_value = self.query(token), self.key(token), self.value(token)
         update += self.messages(
             query, ops.at_nodes(token_key, graph), ops.at_nodes(token_value, graph), *to_atom, 1.0
