@@ -83,6 +83,9 @@ PHYSICS = ObjectiveConfig(
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
 
+SHIFT_SCALE = 0.1  # Å
+
+
 class Labels(NamedTuple):
     """What is known about the structures of a graph, apart from the graph."""
 
@@ -124,14 +127,16 @@ def restoring_loss(error, prior_forces, graph: Graph, scale: float):
 def shift_loss(error, displacement, labels: Labels, graph: Graph, soft: float):
     """How far wrong forces move the minimum: mean ‖(H + soft)⁻¹(F − F_prior)‖², Å², H of the prior.
 
-    To first order it is the ΔP that a relaxation would end with. Divided by 1 + mean‖δ‖²/(0.1 Å)².
+    To first order it is the ΔP that a relaxation would end with. Relative to 1 + mean‖δ‖²/(0.1 Å)², and
+    pseudo-Huber: beyond 0.1 Å it grows linearly, for one strongly compressed molecule outweighs a batch.
     """
     modes = labels.modes
     amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels, graph))
     shifts = jnp.where(modes.real, amplitudes / (modes.curvatures + soft), 0.0)
     count = jnp.maximum(sum_over_graphs(graph.nodes.mask.astype(error.dtype), graph), 1)
     size = mean_over_atoms(jnp.sum(displacement**2, axis=-1), graph)
-    return jnp.sum(shifts**2, axis=-1) / count / (1.0 + size / 0.1**2)
+    squared = jnp.sum(shifts**2, axis=-1) / count / (1.0 + size / SHIFT_SCALE**2)
+    return 2.0 * SHIFT_SCALE**2 * (jnp.sqrt(1.0 + squared / SHIFT_SCALE**2) - 1.0)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):

@@ -1,0 +1,25 @@
+"""The data of a run, by name or file."""
+
+from pathlib import Path
+
+from jphys.data import extxyz, qm9
+from jphys.data.structures import Structures
+
+
+def load(name: str, source: Path | None = None) -> Structures:
+    """Structures of `qm9-small`, of `qm9`, or of one file that ASE reads.
+
+    Args:
+        name: `qm9-small`, `qm9`, or the path of the file.
+        source: for `qm9`, see `jphys.data.qm9.load`.
+
+    Raises:
+        ValueError: if the name is neither of them nor an existing file.
+    """
+    if name == "qm9-small":
+        return qm9.load_small()
+    if name == "qm9":
+        return qm9.load(source)
+    if not Path(name).exists():
+        raise ValueError(f"data must be qm9-small, qm9 or an existing file, got {name!r}")
+    return extxyz.load(name)

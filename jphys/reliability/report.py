@@ -1,0 +1,48 @@
+"""The report at the end of a run: errors, recovery, and the comparison with GFN2-xTB."""
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from jphys.graph import Graph
+from jphys.reliability import recovery as recoveries
+from jphys.reliability import xtb
+from jphys.training.config import ReportConfig
+
+
+def report(potential, params, test: Sequence[Graph], config: ReportConfig, *, key, progress: bool = True):
+    """Relax perturbed test molecules and compare the surface with GFN2-xTB where tblite is installed.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        test: the test part; `select` takes the molecules to relax from it.
+        config: how many, how far, how long.
+        key: PRNG key of the noise.
+        progress: show a progress bar.
+
+    Returns:
+        Recovery, the relaxed graphs' originals, and {"recovery": …, "xtb": … or None} for summary.json.
+    """
+    sizes = [len(graph.nodes.species) for graph in test]
+    chosen = [test[i] for i in recoveries.select(sizes, n=config.molecules, seed=0)]
+    found = recoveries.recovery(
+        potential,
+        params,
+        chosen,
+        sigmas=config.sigmas,
+        fmaxes=config.fmaxes,
+        max_steps=config.max_steps,
+        key=key,
+        progress=progress,
+    )
+    record: dict[str, Any] = {"recovery": recoveries.summary(found), "xtb": None}
+    molecules = not any(graph.globals.cell.any() for graph in test)
+    if config.xtb_molecules and molecules and importlib.util.find_spec("tblite"):
+        judge_key = jax.random.fold_in(key, 1)
+        record["xtb"] = xtb.compare(
+            potential, params, test, n_molecules=config.xtb_molecules, key=judge_key, progress=progress
+        )
+    return found, chosen, record

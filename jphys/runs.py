@@ -1,0 +1,103 @@
+"""A run folder: config.json, environment.json, metrics.jsonl, summary.json, checkpoints, figures."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jphys import config as configs
+
+PACKAGES = ("jphys", "jax", "jaxlib", "flax", "optax", "jraph", "jax-md", "orbax-checkpoint", "rdkit", "numpy")
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and git revision of this run."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "device": f"{len(jax.devices())} x {device.device_kind}",
+        "cpu_count": os.cpu_count(),
+        "git_revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"
+    return done.stdout.strip()
+
+
+def start(folder: Path, config, *, resume: bool) -> None:
+    """Make the run folder, or check that the one to resume was started with the same config.
+
+    Raises:
+        ValueError: if the folder holds a run and `resume` is false, or one of another config.
+    """
+    record = configs.encode(config)
+    path = folder / "config.json"
+    if path.exists() and not resume:
+        raise ValueError(f"run must be a new folder, or give --resume to continue it, got {folder}")
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = _changed(before, json.loads(json.dumps(record)))
+        if changed:
+            raise ValueError(f"resume must keep the config of {folder}, got other values for {', '.join(changed)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    write_json(folder / "environment.json", environment())
+
+
+def _changed(before, now, where: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(set(before) | set(now))
+        return [n for k in keys for n in _changed(before.get(k), now.get(k), where if k in ("class", "fields") else f"{where}.{k}".strip("."))]
+    return [] if before == now else [where]
+
+
+def append_metrics(folder: Path, record: dict[str, Any]) -> None:
+    """Add one line to metrics.jsonl and see it to the disk."""
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The complete lines of metrics.jsonl; a last line that a kill cut short is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def keep_metrics(folder: Path, last_step: int) -> list[dict[str, Any]]:
+    """Drop the lines after `last_step`, which a resumed run writes again; returns the kept ones."""
+    kept = [record for record in read_metrics(folder) if record["step"] <= last_step]
+    path = folder / "metrics.jsonl"
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    os.replace(temporary, path)
+    return kept

@@ -1,0 +1,144 @@
+"""What a training run is made of, and the presets."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from jphys.models import TransformerConfig
+from jphys.objectives import OBJECTIVES, ObjectiveConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """The measurements at the end of a run."""
+
+    molecules: int = 256
+    """Test molecules to relax: half the smallest, half random larger ones."""
+    sigmas: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)
+    """Standard deviations of the perturbations, Å."""
+    fmaxes: tuple[float, ...] = (0.05, 0.01)
+    """Largest force at which a relaxation has converged, eV/Å."""
+    max_steps: int = 500
+    """FIRE steps at most."""
+    xtb_molecules: int = 40
+    """Test molecules to compare with GFN2-xTB where tblite is installed; 0 for none."""
+
+    def __post_init__(self):
+        for name in ("molecules", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.xtb_molecules < 0:
+            raise ValueError(f"xtb_molecules must not be negative, got {self.xtb_molecules}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Raises:
+        ValueError: for a value that no run can have.
+    """
+
+    preset: str = "default"
+    """Where the other values start: smoke, default, best-cpu or qm9-gpu."""
+    objective: str = "auto"
+    """Where the losses start: physics, paper, energy-only or labels. auto: labels where the data has
+    forces, paper for crystals, physics for molecules (taken as stable structures)."""
+    data: str = "qm9-small"
+    """qm9-small (shipped: up to 7 heavy atoms), qm9 (the whole set), or a file that ASE reads."""
+    source: Path | None = None
+    """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    run: Path | None = None
+    """Run folder; runs/<preset>-<objective>-<seed> where not given."""
+    resume: bool = False
+    """Continue the run in the folder from its last checkpoint."""
+    seed: int = 0
+    """Of split, parameters, shuffling and noise."""
+    epochs: int = 32
+    """Passes over the training part."""
+    batch_size: int = 16
+    """Structures per step, over all devices together."""
+    learning_rate: float = 1e-3
+    """Peak of the warm-up and cosine schedule."""
+    weight_decay: float = 0.0
+    """Of AdamW."""
+    clip: float = 5.0
+    """Largest gradient norm."""
+    average: float = 0.999
+    """Decay per step of the parameter average that is evaluated and saved."""
+    log_every: int = 100
+    """Steps between two lines of metrics.jsonl; the loss is checked to be finite there."""
+    checkpoint_seconds: float = 60.0
+    """A checkpoint is written at the first line of metrics after so many seconds."""
+    validate_every: int = 5
+    """Epochs between two validations."""
+    stop_after_minutes: float = 0.0
+    """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
+    model: TransformerConfig = dataclasses.field(default_factory=TransformerConfig)
+    losses: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "log_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must be from 0 to below 1, got {self.average}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+
+SMALL = TransformerConfig()
+PRESETS: dict[str, TrainConfig] = {
+    "smoke": TrainConfig(
+        preset="smoke",
+        epochs=1,
+        batch_size=64,
+        log_every=10,
+        model=TransformerConfig(channels=16, blocks=1, heads=4, n_basis=16),
+        report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
+    ),
+    "default": TrainConfig(),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=200),
+    "qm9-gpu": TrainConfig(
+        preset="qm9-gpu",
+        data="qm9",
+        epochs=60,
+        batch_size=512,
+        learning_rate=2e-3,
+        model=TransformerConfig(channels=128, blocks=4, n_basis=48),
+    ),
+}
+LABELS = ObjectiveConfig(forces=10.0)
+
+
+def choose_objective(name: str, *, has_forces: bool, periodic: bool) -> tuple[str, ObjectiveConfig]:
+    """The objective of that name, or for `auto` the one that fits the data.
+
+    Raises:
+        ValueError: for an unknown name, or an objective that the data cannot serve.
+    """
+    table = {**OBJECTIVES, "labels": LABELS}
+    if name == "auto":
+        name = "labels" if has_forces else "paper" if periodic else "physics"
+    if name not in table:
+        raise ValueError(f"objective must be one of auto, {', '.join(table)}, got {name!r}")
+    if name == "labels" and not has_forces:
+        raise ValueError("objective must not be labels for data without forces")
+    check_losses(table[name], has_forces=has_forces, periodic=periodic)
+    return name, table[name]
+
+
+def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool) -> None:
+    """Refuse losses that the data cannot serve.
+
+    Raises:
+        ValueError: naming the loss.
+    """
+    if losses.forces and not has_forces:
+        raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
+    if losses.uses_prior and periodic:
+        raise ValueError("restore and shift must be 0 for crystals: the classical prior is one of free molecules")

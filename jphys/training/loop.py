@@ -1,0 +1,134 @@
+"""The training loop: steps, metrics, checkpoints, resumption."""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from jphys import checkpoint, runs
+from jphys.data.structures import graphs
+from jphys.evaluation import evaluate
+from jphys.graph import Graph
+from jphys.training.setup import Part, Run
+from jphys.training.step import StepReport, TrainState
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or its gradient is not finite; the message names the step and the structures."""
+
+
+def train(run: Run, folder: Path) -> bool:
+    """Train to the end of the plan, or to the time limit; goes on from the last checkpoint if there is one.
+
+    Writes metrics.jsonl, checkpoints/ (the state to resume from) and best/ (the averaged parameters with
+    the lowest validation error: MAE_E in eV plus MAE_F in eV/Å).
+
+    Returns:
+        Whether the plan was finished.
+
+    Raises:
+        NonFiniteLoss: the state before that step is kept in the last checkpoint.
+    """
+    config, began = run.config, time.monotonic()
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+    with ocp.CheckpointManager(folder.absolute() / "checkpoints", options=options) as manager:
+        state = restore(run, manager)
+        done = int(state.step)
+        earlier = runs.keep_metrics(folder, done)
+        before = earlier[-1]["seconds"] if earlier else 0.0
+        best = min((score(line["valid"]) for line in earlier if "valid" in line), default=np.inf)
+        valid = graphs(run.data.valid.structures, cutoff=run.potential.cutoff)
+        saved = time.monotonic()
+        with tqdm(total=len(run.plan), initial=done, unit="step", desc="training", mininterval=2) as bar:
+            while done < len(run.plan):
+                epoch = done // run.steps_per_epoch
+                end = min(done + config.log_every, (epoch + 1) * run.steps_per_epoch)
+                state, record = segment(run, state, done, end)
+                ends_epoch, done = end == (epoch + 1) * run.steps_per_epoch, end
+                finished = done == len(run.plan)
+                record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - began}
+                if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
+                    record["valid"] = errors(run, state.average, run.data.valid, valid)
+                    if score(record["valid"]) <= best:
+                        best = score(record["valid"])
+                        checkpoint.save(folder / "best", run.potential, state.average)
+                runs.append_metrics(folder, record)
+                bar.update(done - bar.n)
+                bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}")
+                late = 0 < config.stop_after_minutes * 60 < time.monotonic() - began
+                if finished or late or time.monotonic() - saved > config.checkpoint_seconds:
+                    manager.save(done, args=ocp.args.StandardSave(_storable(state)))
+                    saved = time.monotonic()
+                if late:
+                    break
+    return done == len(run.plan)
+
+
+def segment(run: Run, state: TrainState, start: int, end: int):
+    """Steps start … end of the plan; the host waits for the device once, at the end.
+
+    Returns:
+        The new state, and the mean losses and gradient norm as a metrics record.
+    """
+    spread = NamedSharding(run.mesh, PartitionSpec("data"))
+    reports: list[StepReport] = []
+    for number in range(start, end):
+        state, report = run.step(state, run.dataset, jax.device_put(run.plan[number], spread), run.key)
+        reports.append(report)
+    fetched = jax.device_get(reports)
+    check_finite(run, fetched, start)
+    means = {name: float(np.mean([r.losses[name] for r in fetched])) for name in fetched[0].losses}
+    return state, {"losses": means, "gradient_norm": float(np.mean([r.gradient_norm for r in fetched]))}
+
+
+def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
+    """Stop at the first step whose loss or gradient was not finite.
+
+    Raises:
+        NonFiniteLoss: naming step and structures.
+    """
+    for number, report in enumerate(reports, start):
+        if np.isfinite(report.losses["total"]) and np.isfinite(report.gradient_norm):
+            continue
+        chosen = run.plan[number].reshape(-1)
+        guilty = chosen[~report.finite & (chosen >= 0)]
+        suspects = guilty if len(guilty) else chosen[chosen >= 0]
+        names = ", ".join(run.data.train.structures.name[suspects])
+        what = "loss" if len(guilty) else "gradient"
+        raise NonFiniteLoss(f"{what} must be finite, got {report.losses['total']} at step {number} for {names}")
+
+
+def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
+    """MAE_E in meV per structure and MAE_F in eV/Å per component; force labels are 0 where there are none."""
+    energy, forces = evaluate(run.potential, params, made)
+    labels = part.structures.forces
+    error = np.concatenate(forces) - (0.0 if labels is None else labels)
+    return {
+        "mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy))),
+        "mae_force_ev_per_angstrom": float(np.mean(np.abs(error))),
+    }
+
+
+def score(valid: dict[str, float]) -> float:
+    """What `best` minimises: MAE_E in eV plus MAE_F in eV/Å."""
+    return valid["mae_energy_mev"] / 1e3 + valid["mae_force_ev_per_angstrom"]
+
+
+def restore(run: Run, manager: ocp.CheckpointManager) -> TrainState:
+    """The state of the last complete checkpoint, or the start state where there is none."""
+    if manager.latest_step() is None:
+        return run.state
+    template = _storable(run.state)
+    restored = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(template))
+    return jax.tree.unflatten(jax.tree.structure(run.state), jax.tree.leaves(restored))
+
+
+def _storable(state: TrainState):
+    """The leaves of the state by number: independent of optax's container types."""
+    return {f"{number:05d}": leaf for number, leaf in enumerate(jax.tree.leaves(state))}
+
+
