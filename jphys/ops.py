@@ -14,8 +14,8 @@ def safe_norm(vectors, axis: int = -1):
     5.0
     """
     squared = jnp.sum(vectors**2, axis=axis)
-    positive = squared > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+    zero = squared == 0  # not "> 0": NaN has to stay NaN
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squared)))
 
 
 def at_senders(node_values, graph):

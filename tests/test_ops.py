@@ -30,7 +30,7 @@ def test_sum_at_receivers(batch, rng):
 
 
 def test_values_at_the_ends_of_edges(batch, rng):
-    values = rng.normal(size=9)
+    values = rng.normal(size=9).astype(np.float32)
     np.testing.assert_array_equal(ops.at_senders(values, batch), [values[i] for i in batch.senders])
     np.testing.assert_array_equal(ops.at_receivers(values, batch), [values[i] for i in batch.receivers])
 
@@ -84,6 +84,11 @@ def test_safe_norm_elsewhere(rng):
     np.testing.assert_allclose(ops.safe_norm(vector), np.linalg.norm(vector), rtol=1e-6)
     gradient = jax.grad(ops.safe_norm)(jnp.asarray(vector))
     np.testing.assert_allclose(gradient, vector / np.linalg.norm(vector), rtol=1e-5)
+
+
+def test_safe_norm_of_nan_is_nan():
+    """Atoms lost to NaN must not look like atoms at distance 0."""
+    assert np.isnan(ops.safe_norm(jnp.array([0.0, jnp.nan, 1.0])))
 
 
 def test_padding_edges_have_finite_gradients(batch):

@@ -104,8 +104,8 @@ class Attention(nn.Module):
 
     def messages(self, query, key, value, filter_key, filter_value, scale):
         """a·(v ⊙ D^V), a = SiLU(Σ_c q_c k_c D^K_c)·scale per head; all arguments row by row."""
-        heads = self.config.heads
-        products = (query * key * nn.silu(filter_key)).reshape(*query.shape[:-1], heads, -1)
+        per_head = self.config.channels // self.config.heads
+        products = (query * key * nn.silu(filter_key)).reshape(*query.shape[:-1], self.config.heads, per_head)
         weights = nn.silu(products.sum(-1)) * scale
         content = (value * nn.silu(filter_value)).reshape(products.shape)
         return (content * weights[..., None]).reshape(query.shape)
@@ -126,7 +126,9 @@ class Attention(nn.Module):
             scale,
         )
         update = ops.sum_at_receivers(incoming, graph)
-        update += self.messages(query, key, value, self.filter_key(psi_self), self.filter_value(psi_self), 1.0)
+        update += self.messages(
+            query, key, value, self.filter_key(psi_self), self.filter_value(psi_self), 1.0
+        )
         if token is None:
             return self.out(update), None
         to_atom, to_token, loop = jnp.asarray(self.cls_filters)
