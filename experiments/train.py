@@ -18,6 +18,7 @@ import jax
 import tyro
 
 from jphys import checkpoint, runs
+from jphys.allocation import keep_freed_memory
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
 from jphys.reliability import recovery
@@ -95,6 +96,7 @@ def summarise(run: Run, folder: Path, began: float) -> tuple[dict, str]:
 
 def main() -> None:
     began = time.monotonic()
+    keep_freed_memory()
     config, structures = parse()
     folder = config.run or Path("runs")
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)

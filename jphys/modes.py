@@ -1,6 +1,7 @@
 """Normal modes of the classical prior: which displacements of a stable structure cost how much.
 
-H = ∂²E_prior/∂p∂p at p⁰ = V Λ Vᵀ, padded to the largest molecule. Rigid motions and padding have Λ = 0.
+H = ∂²E_prior/∂p∂p at p⁰ = Bᵀ K B = V Λ Vᵀ with Wilson's B = ∂q/∂p, padded to the largest molecule.
+Rigid motions and padding have Λ = 0.
 """
 
 from typing import NamedTuple
@@ -9,8 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jphys.ops import safe_norm
+from jphys.prior import Prior, Terms, bond_angles, bond_lengths, torsion_vectors
 from jphys.ragged import Ragged, take_rows
-from jphys.prior import Prior, Terms, prior_energy
+
+RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
+LINEAR = np.deg2rad(170.0)  # angles above it bend in two directions
 
 
 class Modes(NamedTuple):
@@ -21,7 +26,56 @@ class Modes(NamedTuple):
     real: jax.Array  # (…, n) bool, false on rigid motions and padding
 
 
-RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
+def _single(atoms: jax.Array) -> Terms:
+    return Terms(atoms[None], jnp.ones(1), jnp.ones(1, bool))
+
+
+def _length(points):
+    return bond_lengths(points, _single(jnp.arange(2)))[0]
+
+
+def _angle(points):
+    return bond_angles(points, _single(jnp.arange(3)))[0]
+
+
+def _bend(points):
+    """û_a + û_b (3,): for atoms nearly in line its length is π − θ, and it knows both directions."""
+    a, b = points[0] - points[1], points[2] - points[1]
+    return a / jnp.maximum(safe_norm(a), 1e-6) + b / jnp.maximum(safe_norm(b), 1e-6)
+
+
+def _turn(points):
+    """s·sin(φ − φ⁰), whose gradient at φ⁰ is that of the torsion times s."""
+    now = torsion_vectors(points, _single(jnp.arange(4)))[0]
+    still = jax.lax.stop_gradient(now)
+    still = still / jnp.maximum(safe_norm(still), 1e-6)
+    return still[0] * now[1] - still[1] * now[0]
+
+
+def _rows(coordinate, stable, terms: Terms, weight):
+    """Rows √k·∂q/∂p (t·n_q, 3n) of one kind of coordinate."""
+    gradients = jax.vmap(jax.jacrev(coordinate))(stable[terms.atoms])
+    gradients = gradients.reshape(len(terms.atoms), -1, *terms.atoms.shape[1:], 3)  # (t, n_q, k, 3)
+    scaled = gradients * jnp.sqrt(terms.stiffness * terms.mask * weight)[:, None, None, None]
+    scaled = jnp.where(terms.mask[:, None, None, None], scaled, 0.0)
+    t, n_q = scaled.shape[:2]
+    term, quantity = jnp.arange(t)[:, None, None], jnp.arange(n_q)[None, :, None]
+    rows = jnp.zeros((t, n_q, *stable.shape)).at[term, quantity, terms.atoms[:, None]].add(scaled)
+    return rows.reshape(t * n_q, -1)
+
+
+def prior_hessian(stable, prior: Prior):
+    """H (3n, 3n) eV/Å² of the prior at its own minimum, the positions `stable` (n, 3)."""
+    bonds, angles, torsions = prior
+    linear = bond_angles(stable, angles) > LINEAR
+    rows = [
+        _rows(_length, stable, bonds, 1.0),
+        _rows(_angle, stable, angles, ~linear),
+        _rows(_bend, stable, angles, linear),
+        _rows(_turn, stable, torsions, 1.0),
+    ]
+    wilson = jnp.concatenate(rows)
+    return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
 def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) -> Modes:
@@ -36,22 +90,23 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
     budgets = tuple(max(int(np.max(t.counts)), 1) for t in terms)
 
     def one(index):
-        chosen = index[None]
-        positions = take_rows(nodes, chosen, n_atom)
-        stable = positions.rows[1] * positions.mask[:, None]
-        prior = []
-        for ragged, budget in zip(terms, budgets):
-            taken = take_rows(ragged, chosen, budget)
-            prior.append(Terms(taken.rows[0] * taken.mask[:, None], taken.rows[1], taken.mask))
-        second = jax.hessian(lambda p: prior_energy(p, stable, Prior(*prior)))(stable)
-        return jnp.linalg.eigh(second.reshape(3 * n_atom, 3 * n_atom))
+        taken = take_rows(nodes, index[None], n_atom)
+        stable = taken.rows[1] * taken.mask[:, None]
+        prior = Prior(*(_take_terms(t, index, b) for t, b in zip(terms, budgets, strict=True)))
+        return jnp.linalg.eigh(prior_hessian(stable, prior))
 
     compiled = jax.jit(jax.vmap(one))
     m = len(nodes.counts)
     found = []
     for start in range(0, m, chunk):
         index = np.minimum(np.arange(start, start + chunk), m - 1)
-        found.append(jax.tree.map(np.asarray, compiled(index)))
-    curvatures, vectors = (np.concatenate([np.asarray(f[k]) for f in found])[:m] for k in range(2))
+        found.append(jax.device_get(compiled(index)))
+    curvatures, vectors = (np.concatenate([each[k] for each in found])[:m] for k in range(2))
     real = curvatures > RIGID
     return Modes(jnp.asarray(vectors), jnp.asarray(np.where(real, curvatures, 0.0)), jnp.asarray(real))
+
+
+def _take_terms(ragged: Ragged, index, budget: int) -> Terms:
+    taken = take_rows(ragged, index[None], budget)
+    atoms, stiffness = taken.rows
+    return Terms(atoms * taken.mask[:, None], stiffness, taken.mask)

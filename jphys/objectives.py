@@ -78,7 +78,7 @@ class ObjectiveConfig:
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
 PHYSICS = ObjectiveConfig(
-    mask=0.02, bound=0.1, restore=1.0, shift=2.0, noise=0.25, noise_varies=True, still=0.15, relaxed=0.5
+    mask=0.02, bound=0.1, restore=1.0, shift=10.0, noise=0.25, noise_varies=True, still=0.15, relaxed=0.7
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 

@@ -11,7 +11,8 @@ Bonds are Morse oscillators with a = 2 Å⁻¹, the anharmonicity MMFF94 gives e
 doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P). s = sin·sin of the two bond angles
 lets a torsion fade where three atoms are in line. Schlegel's constants are those of Hartree-Fock, whose
 frequencies are too high by 1/0.8929 (Pople et al. 1993, doi:10.1002/ijch.199300041): all are scaled by
-0.8929². No energy or force of a displaced structure enters anywhere.
+0.8929². Torsions are made stiffer than nature by TORSION_SCALE, because a soft mode turns a small error of
+the force into a long way (docs/log.md has the measurement). No energy or force of a displaced structure enters anywhere.
 """
 
 from typing import NamedTuple
@@ -30,6 +31,7 @@ BOND_REACH = 1.3  # two atoms are bonded below this multiple of the sum of their
 STRETCH_A = 1.734  # Hartree·Bohr, of k = A/(r − B)³
 STRETCH_B = np.array([[-0.244, 0.352, 0.660], [0.352, 1.085, 1.522], [0.660, 1.522, 2.068]])  # Bohr, by row
 BEND = (0.250, 0.160)  # Hartree/rad²: between heavy atoms; with a hydrogen at either end
+TORSION_SCALE = 5.0  # 1 is Schlegel's, nature's own
 TORSION_A, TORSION_B = 0.0023, 0.07  # Hartree/rad² and Hartree/(rad²·Bohr), of k = A − B(r − r_cov)
 
 
@@ -105,14 +107,15 @@ def _bend_stiffness(species, angles):
 
 
 def _torsion_stiffness(species, positions, torsions):
-    """k = A − B(r − r_cov) of the middle bond, not below A.
+    """k = A − B(r − r_cov) of the middle bond, not below A; times TORSION_SCALE.
 
     Schlegel's line falls below zero for bonds just longer than r_cov; nine times A is the barrier
     of ethane, so A is what a rotor about a plain single bond has.
     """
     middle = torsions[:, 1:3]
     stretch = (_lengths(positions, middle) - COVALENT_RADIUS[species[middle]].sum(axis=1)) / units.BOHR
-    return HARTREE_FOCK_SCALE * units.HARTREE * np.maximum(TORSION_A - TORSION_B * stretch, TORSION_A)
+    natural = HARTREE_FOCK_SCALE * units.HARTREE * np.maximum(TORSION_A - TORSION_B * stretch, TORSION_A)
+    return TORSION_SCALE * natural
 
 
 def _vectors(positions, terms: Terms, start: int, end: int, stand_in):

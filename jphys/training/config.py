@@ -91,7 +91,6 @@ class TrainConfig:
             raise ValueError(f"seed must not be negative, got {self.seed}")
 
 
-SMALL = TransformerConfig()
 PRESETS: dict[str, TrainConfig] = {
     "smoke": TrainConfig(
         preset="smoke",
@@ -102,7 +101,7 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=200),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=140),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",

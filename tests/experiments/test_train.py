@@ -1,0 +1,157 @@
+"""experiments/train.py as a user runs it: in a process of its own, at its smallest size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import jphys
+from jphys.data import qm9
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--preset", "smoke", "--model.channels", "8", "--model.heads", "2", "--model.n-basis", "8"]
+QUICK_REPORT = ["--report.molecules", "2", "--report.max-steps", "5", "--report.xtb-molecules", "0"]
+
+
+def command(*flags):
+    return [sys.executable, str(ROOT / "experiments" / "train.py"), *flags]
+
+
+def environment(devices=1):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+
+
+def run(*flags, devices=1, **options):
+    return subprocess.run(
+        command(*flags), env=environment(devices), capture_output=True, text=True, timeout=400, **options
+    )
+
+
+def losses(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [(r["step"], r["losses"]["total"], r["gradient_norm"]) for r in map(json.loads, lines)]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """120 molecules of the shipped set as extxyz, with the harmonic forces of a made-up field."""
+    path = tmp_path_factory.mktemp("data") / "few.extxyz"
+    data = qm9.load_small()
+    ends = np.cumsum(data.n_atoms)
+    for i in range(120):
+        rows = slice(ends[i] - data.n_atoms[i], ends[i])
+        atoms = ase.Atoms(data.species[rows], data.positions[rows])
+        atoms.calc = SinglePointCalculator(atoms, energy=data.energy[i], forces=-0.1 * atoms.positions)
+        ase.io.write(path, atoms, append=True)
+    return path
+
+
+def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
+    folder = tmp_path / "run"
+    done = run("--preset", "smoke", "--run", str(folder))
+    assert done.returncode == 0, done.stderr
+    for name in ("config.json", "environment.json", "metrics.jsonl", "summary.json", "recovery.npz"):
+        assert (folder / name).stat().st_size > 0
+    figures = {path.name for path in (folder / "figures").glob("*.png")}
+    assert figures == {"learning_curves.png", "recovery.png", "overlays.png", "pair_energies.png"}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["data"] == {"name": "qm9-small", "n_train": 3137, "n_valid": 196, "n_test": 588}
+    assert f"MAE_E {summary['test']['mae_energy_mev']:.1f} meV" in done.stdout
+    potential, params = jphys.load(folder / "best")
+    methane = jphys.make_graph([6, 1, 1, 1, 1], 0.63 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]))
+    assert np.isfinite(potential.energy(params, methane)).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--preset", "smok"], "preset must be one of smoke, default, best-cpu, qm9-gpu, got 'smok'"),
+        (["--preset", "smoke", "--objective", "papers"], "objective must be one of auto, physics, paper"),
+        (["--preset", "smoke", "--objective", "labels"], "objective must not be labels for data without forces"),
+        (["--preset", "smoke", "--data", "missing.extxyz"], "data must be qm9-small, qm9 or an existing file"),
+        (["--preset", "smoke", "--epoch", "3"], "--epochs"),
+        (["--preset", "smoke", "--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--preset", "smoke", "--model.heads", "3"], "heads must divide channels 16, got 3"),
+    ],
+)
+def test_wrong_flags_say_what_is_allowed(tmp_path, flags, message):
+    done = run(*flags, "--run", str(tmp_path / "run"))
+    assert done.returncode != 0
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_user_structures_train_on_their_forces(tmp_path, few):
+    done = run(*TINY, *QUICK_REPORT, "--data", str(few), "--run", str(tmp_path / "run"), "--epochs", "2")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["fields"]
+    assert config["objective"] == "labels"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["losses"]["forces"] > 0
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "empty.extxyz").write_text("")
+    done = run(*TINY, "--data", str(tmp_path / "empty.extxyz"))
+    assert done.returncode != 0
+    assert "empty.extxyz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
+    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "40"]
+    flags += ["--batch-size", "16", "--log-every", "3", "--checkpoint-seconds", "0.001"]
+    whole = run(*flags, "--run", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(command(*flags, "--run", str(killed)), env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        metrics = killed / "metrics.jsonl"
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= 7:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped = len(losses(killed))
+    assert 7 <= stopped < len(losses(tmp_path / "whole")), "the run was to be killed half-way"
+    resumed = run(*flags, "--run", str(killed), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert losses(killed) == losses(tmp_path / "whole")
+
+
+def test_resuming_with_another_config_is_refused(tmp_path, few):
+    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--run", str(tmp_path / "run")]
+    assert run(*flags).returncode == 0
+    again = run(*flags)
+    assert "give --resume to continue it" in again.stderr
+    other = run(*flags, "--resume", "--learning-rate", "0.1")
+    assert "got other values for learning_rate" in other.stderr
+
+
+def test_four_devices_give_the_losses_of_one(tmp_path, few):
+    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "3", "--batch-size", "16"]
+    for devices in (1, 4):
+        done = run(*flags, "--run", str(tmp_path / str(devices)), devices=devices)
+        assert done.returncode == 0, done.stderr
+    one, four = (np.array(losses(tmp_path / name)) for name in ("1", "4"))
+    np.testing.assert_allclose(four[:, 1], one[:, 1], rtol=2e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_step_and_structures(tmp_path, few):
+    done = run(*TINY, "--data", str(few), "--run", str(tmp_path / "run"), "--learning-rate", "1e30", "--epochs", "30")
+    assert done.returncode != 0
+    assert "must be finite" in done.stderr
+    assert "at step" in done.stderr
+    assert "few.extxyz" in done.stderr or "frame" in done.stderr
