@@ -49,9 +49,13 @@ def parse() -> tuple[TrainConfig, Structures]:
     source = peek("source", "")
     structures = sources.load(peek("data", PRESETS[preset].data), Path(source) if source else None)
     objective, losses = choose_objective(
-        peek("objective", "auto"), has_forces=structures.forces is not None, periodic=bool(structures.cell.any())
+        peek("objective", "auto"),
+        has_forces=structures.forces is not None,
+        periodic=bool(structures.cell.any()),
     )
-    config = tyro.cli(TrainConfig, default=dataclasses.replace(PRESETS[preset], losses=losses), description=__doc__)
+    config = tyro.cli(
+        TrainConfig, default=dataclasses.replace(PRESETS[preset], losses=losses), description=__doc__
+    )
     folder = config.run or Path("runs") / f"{preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures
 
@@ -104,7 +108,9 @@ def main() -> None:
     run = prepare(config, structures)
     print(f"{config.data}: {len(structures)} structures, objective {config.objective}, run folder {folder}")
     if not train(run, folder):
-        print(f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume")
+        print(
+            f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"
+        )
         return
     print_report(*summarise(run, folder, began), folder)
 
@@ -112,7 +118,9 @@ def main() -> None:
 def print_report(summary: dict, table: str, folder: Path) -> None:
     """The numbers of the run, readable."""
     test, seconds = summary["test"], summary["seconds"]
-    print(f"\nMAE_E {test['mae_energy_mev']:.1f} meV   MAE_F {test['mae_force_ev_per_angstrom']:.4f} eV/Å   (test)")
+    print(
+        f"\nMAE_E {test['mae_energy_mev']:.1f} meV   MAE_F {test['mae_force_ev_per_angstrom']:.4f} eV/Å   (test)"
+    )
     print(table)
     if summary["xtb"] is None:
         print("GFN2-xTB comparison: not made (needs tblite: pip install -e '.[engines]', and free molecules)")

@@ -46,21 +46,24 @@ class ObjectiveConfig:
     """Draw the standard deviation per structure from U(0, noise] instead of fixing it."""
     still: float = 0.0
     """Fraction of structures left at p itself, where the prior's force is zero."""
-    relaxed: float = 0.0
-    """Fraction of the displacements that the prior has let relax for a random while: soft modes remain."""
-    force_scale: float = 0.3
-    """eV/Å; restoring forces above it count relative to their size."""
-    soft: float = 0.3
-    """eV/Å²; curvature added in `shift`, so that the softest modes do not take over."""
+    thermal: float = 0.0
+    """Fraction of the structures displaced along the prior's modes with equal energy in each, up to
+    `temperature`, instead of by the same noise on every coordinate: soft modes then move far."""
+    temperature: float = 0.4
+    """Largest kT of thermal displacements, eV; each mode holds ½kT."""
+    force_scale: float = 0.7
+    """eV/Å; restoring forces above it count relative to their size, errors above it linearly."""
+    soft: float = 0.5
+    """eV/Å²; curvature added to every mode in `shift` and `thermal`, so that the softest do not take over."""
 
     def __post_init__(self):
         for name in ("energy", "mask", "zero_force", "bound", "restore", "shift", "forces"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("mask_rate", "still", "relaxed"):
+        for name in ("mask_rate", "still", "thermal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("noise", "force_scale", "soft"):
+        for name in ("noise", "force_scale", "soft", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -78,7 +81,15 @@ class ObjectiveConfig:
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
 PHYSICS = ObjectiveConfig(
-    mask=0.02, bound=0.1, restore=1.0, shift=10.0, noise=0.25, noise_varies=True, still=0.15, relaxed=0.7
+    energy=2.0,
+    mask=0.02,
+    bound=0.1,
+    restore=1.0,
+    shift=10.0,
+    noise=0.25,
+    noise_varies=True,
+    still=0.1,
+    thermal=0.5,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
@@ -119,24 +130,34 @@ def bound_loss(energy, displaced_energy, graph: Graph):
 
 
 def restoring_loss(error, prior_forces, graph: Graph, scale: float):
-    """Mean ‖F − F_prior‖²·s²/(s² + mean ‖F_prior‖²), (eV/Å)²: absolute for weak forces, relative for strong."""
+    """Mean ‖F − F_prior‖²·s²/(s² + mean ‖F_prior‖²), (eV/Å)², pseudo-Huber beyond s.
+
+    Absolute for weak forces, relative for strong ones; linear where the two surfaces disagree altogether,
+    as where two atoms that no term of the prior joins come close.
+    """
     size = mean_over_atoms(jnp.sum(prior_forces**2, axis=-1), graph)
-    return mean_over_atoms(jnp.sum(error**2, axis=-1), graph) * scale**2 / (scale**2 + size)
+    squared = mean_over_atoms(jnp.sum(error**2, axis=-1), graph)
+    return pseudo_huber(squared * scale**2 / (scale**2 + size), scale)
 
 
 def shift_loss(error, displacement, labels: Labels, graph: Graph, soft: float):
     """How far wrong forces move the minimum: mean ‖(H + soft)⁻¹(F − F_prior)‖², Å², H of the prior.
 
     To first order it is the ΔP that a relaxation would end with. Relative to 1 + mean‖δ‖²/(0.1 Å)², and
-    pseudo-Huber: beyond 0.1 Å it grows linearly, for one strongly compressed molecule outweighs a batch.
+    pseudo-Huber beyond 0.1 Å.
     """
     modes = labels.modes
     amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels, graph))
     shifts = jnp.where(modes.real, amplitudes / (modes.curvatures + soft), 0.0)
     count = jnp.maximum(sum_over_graphs(graph.nodes.mask.astype(error.dtype), graph), 1)
     size = mean_over_atoms(jnp.sum(displacement**2, axis=-1), graph)
-    squared = jnp.sum(shifts**2, axis=-1) / count / (1.0 + size / SHIFT_SCALE**2)
-    return 2.0 * SHIFT_SCALE**2 * (jnp.sqrt(1.0 + squared / SHIFT_SCALE**2) - 1.0)
+    squared = jnp.sum(shifts**2, axis=-1) / count
+    return pseudo_huber(squared / (1.0 + size / SHIFT_SCALE**2), SHIFT_SCALE)
+
+
+def pseudo_huber(squared, scale: float):
+    """2s²(√(1 + x²/s²) − 1) of the squared error x²: x² where it is small, 2s·x where it is large."""
+    return 2.0 * scale**2 * (jnp.sqrt(1.0 + squared / scale**2) - 1.0)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):
@@ -157,35 +178,37 @@ def _dense(values, labels: Labels, graph: Graph):
 
 
 def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
-    """Random displacements δ (n_node, 3) Å; the noise of a structure depends on its index alone.
+    """Random displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
-    Gaussian with standard deviation `noise`; a fraction `relaxed` of them is δ(t) = exp(−tH)·δ, what
-    overdamped motion on the prior leaves after a time t, log-uniform from 0.01 to 10 Å²/eV.
+    Either Gaussian with standard deviation `noise` on every coordinate, or thermal: Gaussian with variance
+    T/(Λ_c + soft) along every mode c of the prior, T from U(0, temperature].
     """
-    def draw(index):
-        gauss, size, rest, relax, time = jax.random.split(jax.random.fold_in(key, index), 5)
-        scale = config.noise * (1.0 - jax.random.uniform(size) if config.noise_varies else 1.0)
-        scale = jnp.where(jax.random.uniform(rest) < config.still, 0.0, scale)
-        log_time = jax.random.uniform(time, minval=jnp.log(0.01), maxval=jnp.log(10.0))
-        lasts = jnp.where(jax.random.uniform(relax) < config.relaxed, jnp.exp(log_time), 0.0)
-        return scale * jax.random.normal(gauss, (n_atom, 3)), lasts
 
-    noise, lasts = jax.vmap(draw)(labels.index)
-    if labels.modes is not None:
-        noise = _relaxed(noise, lasts, labels.modes)
+    def draw(index):
+        gauss, size, rest, kind = jax.random.split(jax.random.fold_in(key, index), 4)
+        level = 1.0 - jax.random.uniform(size)
+        moves = jax.random.uniform(rest) >= config.still
+        return jax.random.normal(gauss, (n_atom, 3)), level * moves, moves, jax.random.uniform(kind)
+
+    gauss, level, moves, kind = jax.vmap(draw)(labels.index)
+    scale = level if config.noise_varies else moves
+    noise = config.noise * scale[:, None, None] * gauss
+    if labels.modes is not None and config.thermal:
+        hot = _thermal(gauss, config.temperature * level, labels.modes, config.soft)
+        noise = jnp.where((kind < config.thermal)[:, None, None], hot, noise)
     return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
 
 
-def _relaxed(noise, lasts, modes: Modes):
-    """V exp(−tΛ) Vᵀ δ, without the rigid motions where t > 0."""
-    flat = noise.reshape(len(noise), -1)
-    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, flat)
-    decay = jnp.where(modes.real, jnp.exp(-lasts[:, None] * modes.curvatures), 0.0)
-    relaxed = jnp.einsum("gic,gc->gi", modes.vectors, decay * amplitudes)
-    return jnp.where(lasts[:, None] > 0, relaxed, flat).reshape(noise.shape)
+def _thermal(gauss, temperature, modes: Modes, soft: float):
+    """V √(T/(Λ + soft)) ξ, without rigid motions."""
+    spread = jnp.sqrt(temperature[:, None] / (modes.curvatures + soft)) * modes.real
+    amplitudes = spread * gauss.reshape(spread.shape)
+    return jnp.einsum("gic,gc->gi", modes.vectors, amplitudes).reshape(gauss.shape)
 
 
-def losses(potential, params, graph: Graph, labels: Labels, config: ObjectiveConfig, *, n_atom: int, key) -> dict[str, Any]:
+def losses(
+    potential, params, graph: Graph, labels: Labels, config: ObjectiveConfig, *, n_atom: int, key
+) -> dict[str, Any]:
     """Every loss of the objective that has a weight, unweighted: {name: (n_graph,)}.
 
     Args:

@@ -12,7 +12,18 @@ import jax
 
 from jphys import config as configs
 
-PACKAGES = ("jphys", "jax", "jaxlib", "flax", "optax", "jraph", "jax-md", "orbax-checkpoint", "rdkit", "numpy")
+PACKAGES = (
+    "jphys",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "jraph",
+    "jax-md",
+    "orbax-checkpoint",
+    "rdkit",
+    "numpy",
+)
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -63,7 +74,9 @@ def start(folder: Path, config, *, resume: bool) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         changed = _changed(before, json.loads(json.dumps(record)))
         if changed:
-            raise ValueError(f"resume must keep the config of {folder}, got other values for {', '.join(changed)}")
+            raise ValueError(
+                f"resume must keep the config of {folder}, got other values for {', '.join(changed)}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     write_json(folder / "environment.json", environment())
@@ -72,7 +85,13 @@ def start(folder: Path, config, *, resume: bool) -> None:
 def _changed(before, now, where: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now))
-        return [n for k in keys for n in _changed(before.get(k), now.get(k), where if k in ("class", "fields") else f"{where}.{k}".strip("."))]
+        return [
+            n
+            for k in keys
+            for n in _changed(
+                before.get(k), now.get(k), where if k in ("class", "fields") else f"{where}.{k}".strip(".")
+            )
+        ]
     return [] if before == now else [where]
 
 

@@ -101,7 +101,7 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=140),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=100),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",
@@ -140,4 +140,6 @@ def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool) -
     if losses.forces and not has_forces:
         raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
     if losses.uses_prior and periodic:
-        raise ValueError("restore and shift must be 0 for crystals: the classical prior is one of free molecules")
+        raise ValueError(
+            "restore and shift must be 0 for crystals: the classical prior is one of free molecules"
+        )

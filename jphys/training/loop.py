@@ -99,7 +99,9 @@ def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
         suspects = guilty if len(guilty) else chosen[chosen >= 0]
         names = ", ".join(run.data.train.structures.name[suspects])
         what = "loss" if len(guilty) else "gradient"
-        raise NonFiniteLoss(f"{what} must be finite, got {report.losses['total']} at step {number} for {names}")
+        raise NonFiniteLoss(
+            f"{what} must be finite, got {report.losses['total']} at step {number} for {names}"
+        )
 
 
 def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
@@ -130,5 +132,3 @@ def restore(run: Run, manager: ocp.CheckpointManager) -> TrainState:
 def _storable(state: TrainState):
     """The leaves of the state by number: independent of optax's container types."""
     return {f"{number:05d}": leaf for number, leaf in enumerate(jax.tree.leaves(state))}
-
-

@@ -81,9 +81,7 @@ def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
     budget = budget_for(dataset, plan)
     params = start_parameters(potential, dataset, plan[0, 0], budget, config.seed)
     optimizer = make_optimizer(config.learning_rate, config.weight_decay, config.clip, len(plan))
-    step = make_step(
-        potential, config.losses, optimizer, budget, int(sizes.max()), config.average, mesh
-    )
+    step = make_step(potential, config.losses, optimizer, budget, int(sizes.max()), config.average, mesh)
     return Run(
         config=config,
         data=data,
