@@ -1,7 +1,9 @@
 """Recovery: do perturbed structures relax back on a surface? (Yi et al., fig. 2 and sec. 4.3)."""
 
 import dataclasses
+import zipfile
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -173,6 +175,28 @@ def table(result: Recovery) -> str:
             f" {row['n_failed']:5d}"
         )
     return "\n".join([*lines, "ΔE_g and rise are medians; fail: not finite or ΔP at the cap"])
+
+
+def save_recovery(result: Recovery, path) -> None:
+    """Write every field, thus every single distance and energy, to the npz file `path`."""
+    fields: dict[str, Any] = {name: np.asarray(value) for name, value in vars(result).items()}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **fields)
+
+
+def load_recovery(path) -> Recovery:
+    """The Recovery that `save_recovery` wrote.
+
+    Raises:
+        ValueError: if the file is missing, damaged or not of a Recovery; naming it.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw) as file:
+            fields = {field.name: file[field.name] for field in dataclasses.fields(Recovery)}
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} must be the complete npz file of a Recovery, got: {error}") from error
+    plain = {name: tuple(fields.pop(name).tolist()) for name in ("sigmas", "fmaxes")}
+    return Recovery(**plain, **{**fields, "max_steps": int(fields["max_steps"])})
 
 
 def select(sizes: Sequence[int] | np.ndarray | Sequence[Graph], *, n: int = 256, seed: int = 0) -> np.ndarray:

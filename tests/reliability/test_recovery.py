@@ -1,5 +1,6 @@
 """Recovery on surfaces whose answer is known: springs, nothing at all, repulsion, and MMFF94 of RDKit."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from jphys import ops
 from jphys.graph import make_graph
-from jphys.reliability.recovery import CAP, recovery, select, summary, table
+from jphys.reliability.recovery import CAP, load_recovery, recovery, save_recovery, select, summary, table
 from jphys.reliability.surface import perturb
 from jphys.units import KCAL_PER_MOL
 
@@ -182,3 +183,26 @@ def test_noise_has_the_amplitude_and_the_seed():
     again = perturb(graphs, 0.1, key=jax.random.key(3))
     np.testing.assert_array_equal(again[7].nodes.positions, moved[7])
     assert not np.array_equal(moved[0], moved[1])
+
+
+class TestSaved:
+    def test_comes_back_whole(self, tmp_path):
+        result = recovery(flat, None, molecules(2), sigmas=(0.0, 0.1), key=jax.random.key(0))
+        save_recovery(result, tmp_path / "recovery.npz")
+        again = load_recovery(tmp_path / "recovery.npz")
+        for field in dataclasses.fields(result):
+            ours, theirs = getattr(result, field.name), getattr(again, field.name)
+            assert type(ours) is type(theirs)
+            np.testing.assert_array_equal(ours, theirs)
+        assert summary(again) == summary(result)
+
+    def test_damaged_files(self, tmp_path):
+        path = tmp_path / "recovery.npz"
+        with pytest.raises(ValueError, match=r"recovery\.npz must be the complete npz"):
+            load_recovery(path)
+        path.write_bytes(b"PK\x03\x04 cut short")
+        with pytest.raises(ValueError, match=r"recovery\.npz must be the complete npz"):
+            load_recovery(path)
+        np.savez(path, sigmas=[0.1])
+        with pytest.raises(ValueError, match="fmaxes"):
+            load_recovery(path)
