@@ -1,0 +1,17 @@
+"""Figures of a run and of the README, as PNG; matplotlib loads on first use."""
+
+from jphys.figures.curves import learning_curves
+from jphys.figures.molecules import overlays, relaxed_triples
+from jphys.figures.pairs import pair_curves, pair_table
+from jphys.figures.recovery import recovery_histogram
+from jphys.figures.story import recovery_story
+
+__all__ = [
+    "learning_curves",
+    "overlays",
+    "pair_curves",
+    "pair_table",
+    "recovery_histogram",
+    "recovery_story",
+    "relaxed_triples",
+]

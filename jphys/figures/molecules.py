@@ -1,0 +1,177 @@
+"""Molecules drawn as balls and sticks, before and after relaxation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jphys.elements import COVALENT_RADIUS, SYMBOLS
+from jphys.figures.style import ELEMENTS, GREY, INK, PALE, PURPLE, canvas
+from jphys.graph import Graph
+from jphys.md import relax
+from jphys.prior import BOND_REACH
+from jphys.reliability.alignment import align, kabsch_distance
+from jphys.reliability.surface import perturb
+
+WINDOW = 0.8  # height of a panel over its width
+
+
+class Triple(NamedTuple):
+    """A molecule where it belongs, where the noise put it, and where the surface took it."""
+
+    stable: Graph
+    perturbed: Graph
+    relaxed: Graph
+
+
+def relaxed_triples(
+    potential, params, graphs: Sequence[Graph], *, sigma: float = 0.1, fmax: float = 0.01, key, **settings
+) -> list[Triple]:
+    """Perturb molecules by Gaussian noise of `sigma` Å and relax them to `fmax` eV/Å.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        graphs: stable structures.
+        sigma: Å.
+        fmax: eV/Å.
+        key: PRNG key of the noise.
+        **settings: of `jphys.relax`.
+    """
+    moved = perturb(graphs, sigma, key=key)
+    ends = relax(potential, params, moved, fmax=fmax, **settings).graphs
+    return [Triple(*three) for three in zip(graphs, moved, ends, strict=True)]
+
+
+def overlays(
+    potential,
+    params,
+    graphs: Sequence[Graph],
+    path,
+    *,
+    n: int = 6,
+    sigma: float = 0.1,
+    fmax: float = 0.01,
+    seed: int = 0,
+    **settings,
+) -> Path:
+    """Perturbed molecules above, relaxed ones below, each over the stable structure in pale grey.
+
+    Args:
+        potential, params: as `relaxed_triples`.
+        graphs: stable structures; n of them, evenly spread over the sequence, are relaxed and drawn.
+        path: PNG to write.
+        n: number of molecules, at most; all where there are fewer.
+        sigma, fmax, settings: as `relaxed_triples`.
+        seed: of the noise.
+
+    Raises:
+        ValueError: for no graphs, or n < 1.
+    """
+    if n < 1 or not len(graphs):
+        raise ValueError(f"n and the number of graphs must be at least 1, got {n} and {len(graphs)}")
+    chosen = [graphs[i] for i in np.linspace(0, len(graphs) - 1, min(n, len(graphs))).round().astype(int)]
+    key = jax.random.key(seed)
+    triples = relaxed_triples(potential, params, chosen, sigma=sigma, fmax=fmax, key=key, **settings)
+    with canvas(path, 1.75 * len(chosen) + 0.3, 4.0) as figure:
+        draw_overlays(figure, triples)
+    return Path(path)
+
+
+def draw_overlays(figure, triples: Sequence[Triple]) -> None:
+    """Two rows of panels, one column per molecule."""
+    panels = figure.subplots(2, len(triples), squeeze=False)
+    for column, triple in zip(panels.T, triples):
+        for axes, graph, what in zip(column, triple[1:], ("perturbed", "relaxed")):
+            draw_panel(axes, triple, graph)
+            distance = kabsch_distance(graph.nodes.positions, triple.stable.nodes.positions)
+            head = f"{formula(triple.stable.nodes.species)}\n" if what == "perturbed" else ""
+            axes.set_title(f"{head}{what}, ΔP {distance:.3f} Å", fontsize=8)
+    elements = {int(z) for triple in triples for z in triple.stable.nodes.species}
+    figure.legend(handles=_legend(elements), loc="outside lower center", ncols=8)
+
+
+def draw_panel(axes, triple: Triple, graph: Graph) -> None:
+    """One graph of a triple over the stable one, in a window that suits all three."""
+    stable, perturbed, relaxed = (np.asarray(one.nodes.positions, float) for one in triple)
+    seen_along = principal_axes(stable)
+    draw_molecule(axes, triple.stable, stable @ seen_along, ghost=True)
+    draw_molecule(axes, triple.stable, align(graph.nodes.positions, stable) @ seen_along)
+    _frame(axes, [x @ seen_along for x in (stable, align(perturbed, stable), align(relaxed, stable))])
+
+
+def principal_axes(positions: np.ndarray) -> np.ndarray:
+    """Columns (3, 3): the directions of largest, middle and smallest extent of points (n, 3)."""
+    return np.linalg.svd(positions - positions.mean(0))[2].T
+
+
+def formula(species) -> str:
+    """Hill's formula with subscripts: C and H first, then by name.
+
+    >>> formula([8, 1, 6, 1, 1, 1])
+    'CH₄O'
+    """
+    counts = {SYMBOLS[z]: int(np.sum(np.asarray(species) == z)) for z in set(np.asarray(species).tolist())}
+    first = [s for s in ("C", "H") if s in counts] if "C" in counts else []
+    order = first + sorted(set(counts) - set(first))
+    subscript = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    return "".join(s + (str(counts[s]) if counts[s] > 1 else "").translate(subscript) for s in order)
+
+
+def bonds(graph: Graph) -> np.ndarray:
+    """(b, 2) atoms to join: the graph's bonds, or where it has none the pairs at bonded distance."""
+    ends = np.stack([graph.senders, graph.receivers], axis=1)
+    ends, types = ends[ends[:, 0] < ends[:, 1]], graph.edges.bond_type[ends[:, 0] < ends[:, 1]]
+    if types.any():
+        return ends[types > 0]
+    positions, radii = np.asarray(graph.nodes.positions), COVALENT_RADIUS[graph.nodes.species]
+    lengths = np.linalg.norm(positions[ends[:, 0]] - positions[ends[:, 1]], axis=1)
+    return ends[lengths < BOND_REACH * radii[ends].sum(1)]
+
+
+def draw_molecule(axes, graph: Graph, points: np.ndarray, *, ghost: bool = False) -> None:
+    """Sticks and balls of points (n, 3) seen along the third axis, the near ones on top.
+
+    A bond stretched beyond bonded distance is dashed.
+    """
+    from matplotlib.patches import Circle
+
+    radii = COVALENT_RADIUS[graph.nodes.species]
+    depth = np.argsort(np.argsort(points[:, 2])) / len(points)
+    for i, j in bonds(graph):
+        broken = np.linalg.norm(points[i] - points[j]) > BOND_REACH * (radii[i] + radii[j])
+        style = {"color": PALE, "linewidth": 6.0} if ghost else {"color": INK, "linewidth": 1.6}
+        shape = {"linestyle": (0, (1, 1.5)), "linewidth": 0.9} if broken else {"solid_capstyle": "round"}
+        level = 0.0 if ghost else 2 + min(depth[i], depth[j])
+        axes.plot(*points[[i, j], :2].T, zorder=level, **{**style, **shape})
+    for i, z in enumerate(graph.nodes.species):
+        radius = (0.30 * radii[i] + 0.06) * (1.3 if ghost else 1)
+        colors = (PALE, PALE) if ghost else (ELEMENTS.get(int(z), PURPLE), INK)
+        level = 1.0 if ghost else 2 + depth[i] + 0.5 / len(points)
+        axes.add_patch(
+            Circle((points[i, 0], points[i, 1]), radius, fc=colors[0], ec=colors[1], lw=0.6, zorder=level)
+        )
+
+
+def _frame(axes, clouds: Sequence[np.ndarray]) -> None:
+    """A window of fixed shape around all points, at most twice as wide as the first cloud needs."""
+    everything = np.concatenate(clouds)[:, :2]
+    center = (everything.min(0) + everything.max(0)) / 2
+    width, height = np.ptp(everything, axis=0) + 1.1
+    reach = min(max(width, height / WINDOW), 2 * np.ptp(clouds[0][:, 0]) + 2) / 2
+    axes.set(xlim=center[0] + reach * np.array([-1, 1]), ylim=center[1] + WINDOW * reach * np.array([-1, 1]))
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _legend(elements: set[int]) -> list:
+    """One ball per element, and the stable structure."""
+    from matplotlib.lines import Line2D
+
+    def ball(label, fill, edge=INK):
+        return Line2D([], [], marker="o", linestyle="", mfc=fill, mec=edge, mew=0.6, label=label)
+
+    stable = ball("stable structure", PALE, GREY)
+    return [ball(SYMBOLS[z], ELEMENTS.get(z, PURPLE)) for z in sorted(elements)] + [stable]
