@@ -1,0 +1,198 @@
+"""Render the table of results in README.md from the summary.json files of runs.
+
+    python experiments/render_results.py docs/results/*.json
+
+With --check nothing is written: the exit status says whether the table is up to date.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+HEADS = (
+    *("training", "MAE_E meV", "MAE_F eV/Å", "ΔP Å, σ=0.1, mean", "ΔP < 0.1 Å", "rise / GFN2-xTB, σ=0.05"),
+    *("force correlation, σ=0.05", "same, σ=0.1", "minutes: training", "all"),
+)
+GOALS = {
+    "default": ("≤ 90", "≤ 0.06", "≤ 0.20", "≥ 40 %", "0.7–1.4", "≥ 0.85", "≥ 0.7", "", "≤ 12"),
+    "best-cpu": ("≤ 50", "≤ 0.03", "≤ 0.08", "≥ 80 %", "0.8–1.25", "≥ 0.92", "≥ 0.85", "", "≤ 90"),
+}
+PRESETS, OBJECTIVES = ("default", "best-cpu", "qm9-gpu"), ("physics", "paper", "energy-only")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which runs to show, and where."""
+
+    summaries: tyro.conf.Positional[tuple[Path, ...]]
+    """summary.json files; runs that differ only in their seed share a row."""
+    readme: Path = Path(__file__).parents[1] / "README.md"
+    """File with the table between its two markers."""
+    check: bool = False
+    """Write nothing; exit with status 1 where the table is not what the summaries give."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the table says about one run."""
+
+    path: Path
+    group: tuple  # preset, objective, epochs, data
+    seed: int
+    device: str
+    values: tuple[float | None, ...]  # one per column after the first
+
+
+def read_json(path: Path) -> dict:
+    """The file as JSON."""
+    if not path.is_file():
+        raise ValueError(f"summaries must be existing files, got {path}")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, got: {error}") from error
+
+
+def entry(record, where, *keys: str):
+    """record[key][key]…; `where` is what an error names."""
+    for depth, key in enumerate(keys, start=1):
+        if not isinstance(record, dict) or key not in record:
+            raise ValueError(f"{where} must have the key {'.'.join(keys[:depth])}, got none")
+        record = record[key]
+    return record
+
+
+def number(record, where, *keys: str) -> float:
+    """The same, where nothing but a finite number will do."""
+    value = entry(record, where, *keys)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise ValueError(f"{where}: {'.'.join(keys)} must be a finite number, got {value!r}")
+    return float(value)
+
+
+def row_at(record, where, *keys: str, **wanted: float) -> dict:
+    """The one of a list of rows whose entries are the wanted ones."""
+    rows = entry(record, where, *keys)
+    for row in rows if isinstance(rows, list) else ():
+        if all(
+            np.isclose(number(row, f"{where}: a row of {'.'.join(keys)}", k), v) for k, v in wanted.items()
+        ):
+            return row
+    raise ValueError(f"{where}: {'.'.join(keys)} must have a row with {wanted}, got none")
+
+
+def read(path: Path) -> Run:
+    """One run, from its summary.json."""
+    record = read_json(path)
+    recovery = row_at(record, path, "recovery", "rows", sigma=0.1, fmax=0.01)
+    values = (
+        number(record, path, "test", "mae_energy_mev"),
+        number(record, path, "test", "mae_force_ev_per_angstrom"),
+        number(recovery, f"{path}: recovery.rows", "distance", "mean"),
+        100 * number(recovery, f"{path}: recovery.rows", "recovered"),
+        *judged(record, path),
+        number(record, path, "seconds", "train") / 60,
+        number(record, path, "seconds", "total") / 60,
+    )
+    keys = ("preset",), ("objective",), ("epochs",), ("data", "name")
+    group = tuple(entry(record, path, *key) for key in keys)
+    return Run(path, group, int(number(record, path, "seed")), str(entry(record, path, "device")), values)
+
+
+def judged(record: dict, path: Path) -> list[float | None]:
+    """Rise ratio and force correlations; None for what was not compared, or is undefined."""
+    if entry(record, path, "xtb") is None:
+        return [None, None, None]
+    near, far = (row_at(record, path, "xtb", "sigmas", sigma=sigma) for sigma in (0.05, 0.1))
+    wanted = ((near, "median_rise_ratio"), (near, "force_correlation"), (far, "force_correlation"))
+    where = f"{path}: xtb.sigmas"
+    return [None if entry(row, where, key) is None else number(row, where, key) for row, key in wanted]
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The table as markdown; goals of a preset stand above its runs."""
+    if not runs:
+        return ""
+    groups = sorted({run.group for run in runs}, key=order)
+    several = len({group[3] for group in groups}) > 1
+    lines, last = [line(HEADS), line(["---"] + ["---:"] * (len(HEADS) - 1))], None
+    for group in groups:
+        if group[0] != last and group[0] in GOALS:
+            lines.append(line([f"*goal of `{group[0]}`*", *GOALS[group[0]]]))
+        last = group[0]
+        lines.append(group_line(group, [run for run in runs if run.group == group], several))
+    devices = ", ".join(sorted({run.device for run in runs}))
+    lines += [
+        "",
+        f"Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given; on {devices}.",
+    ]
+    return "\n".join(lines)
+
+
+def order(group: tuple) -> tuple:
+    """The known presets and objectives first, then by name; within them by epochs and data."""
+    preset, objective = (
+        (known.index(name) if name in known else len(known), name)
+        for name, known in zip(group, (PRESETS, OBJECTIVES))
+    )
+    return preset, objective, *group[2:]
+
+
+def group_line(group: tuple, runs: Sequence[Run], with_data: bool) -> str:
+    """One line of the table: the seeds of one training."""
+    seeds = sorted(run.seed for run in runs)
+    if len(set(seeds)) < len(seeds):
+        files = ", ".join(str(run.path) for run in runs)
+        raise ValueError(f"seeds of one training must differ, got {seeds} in {files}")
+    preset, objective, epochs, data = group
+    label = f"`{preset}`, {objective}, {epochs} epochs" + (f", {data}" if with_data else "")
+    label += f" (n = {len(runs)})" if len(runs) > 1 else ""
+    columns = zip((1, 3, 3, 0, 2, 2, 2, 1, 1), zip(*(run.values for run in runs)))
+    cells = [
+        cell(values, digits, " %" if index == 3 else "") for index, (digits, values) in enumerate(columns)
+    ]
+    return line([label, *cells])
+
+
+def cell(values: Iterable[float | None], digits: int, unit: str) -> str:
+    """Mean ± sample standard deviation; the number of values where some runs have none."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    text = f"{np.mean(known):.{digits}f}"
+    if len(known) > 1:
+        text += f" ± {np.std(known, ddof=1):.{digits}f}"
+    return text + unit + (f" (n = {len(known)})" if len(known) < len(values) else "")
+
+
+def line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def insert(text: str, table: str, readme: Path) -> str:
+    """The text with the table between its markers."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise ValueError(f"{readme} must have {START} once and {END} once after it")
+    before, after = text[: text.index(START) + len(START)], text[text.index(END) :]
+    return before + "\n" + (table + "\n" if table else "") + after
+
+
+def main(config: Config) -> None:
+    """Render, then write or compare."""
+    text = config.readme.read_text("utf-8")
+    made = insert(text, render([read(path) for path in config.summaries]), config.readme)
+    if config.check and made != text:
+        sys.exit(f"{config.readme} must be rendered again: experiments/render_results.py docs/results/*.json")
+    if not config.check:
+        config.readme.write_text(made, "utf-8")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
