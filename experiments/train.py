@@ -1,6 +1,6 @@
 """Train a potential with physical constraints and measure whether perturbed molecules relax back.
 
-    python experiments/train.py                                  # shipped QM9 subset, about 10 minutes on 2 cores
+    python experiments/train.py                    # the shipped QM9 subset, about 10 minutes on 2 cores
     python experiments/train.py --preset best-cpu --objective paper --seed 1
     python experiments/train.py --preset qm9-gpu --source dsgdb9nsd.xyz.tar.bz2 --stop-after-minutes 9
     python experiments/train.py --data my.extxyz
@@ -118,17 +118,16 @@ def main() -> None:
 def print_report(summary: dict, table: str, folder: Path) -> None:
     """The numbers of the run, readable."""
     test, seconds = summary["test"], summary["seconds"]
-    print(
-        f"\nMAE_E {test['mae_energy_mev']:.1f} meV   MAE_F {test['mae_force_ev_per_angstrom']:.4f} eV/Å   (test)"
-    )
+    energy, force = test["mae_energy_mev"], test["mae_force_ev_per_angstrom"]
+    print(f"\nMAE_E {energy:.1f} meV   MAE_F {force:.4f} eV/Å   (test)")
     print(table)
     if summary["xtb"] is None:
         print("GFN2-xTB comparison: not made (needs tblite: pip install -e '.[engines]', and free molecules)")
     else:
         for row in summary["xtb"]["sigmas"]:
             print(
-                f"against GFN2-xTB at σ = {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, correlation of "
-                f"rises {row['rise_correlation']:.2f}, of forces {row['force_correlation']:.3f}"
+                f"against GFN2-xTB at σ = {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, "
+                f"correlation {row['rise_correlation']:.2f}, of the forces {row['force_correlation']:.3f}"
             )
     print(f"{seconds['total'] / 60:.1f} minutes, summary and figures in {folder}")
 

@@ -55,7 +55,9 @@ def _turn(points):
 def _rows(coordinate, stable, terms: Terms, weight):
     """Rows √k·∂q/∂p (t·n_q, 3n) of one kind of coordinate."""
     gradients = jax.vmap(jax.jacrev(coordinate))(stable[terms.atoms])
-    gradients = gradients.reshape(len(terms.atoms), -1, *terms.atoms.shape[1:], 3)  # (t, n_q, k, 3)
+    gradients = gradients.reshape(
+        len(gradients), int(np.prod(gradients.shape[1:-2])), *gradients.shape[-2:]
+    )  # (t, n_q, k, 3)
     scaled = gradients * jnp.sqrt(terms.stiffness * terms.mask * weight)[:, None, None, None]
     scaled = jnp.where(terms.mask[:, None, None, None], scaled, 0.0)
     t, n_q = scaled.shape[:2]
@@ -66,13 +68,14 @@ def _rows(coordinate, stable, terms: Terms, weight):
 
 def prior_hessian(stable, prior: Prior):
     """H (3n, 3n) eV/Å² of the prior at its own minimum, the positions `stable` (n, 3)."""
-    bonds, angles, torsions = prior
+    bonds, angles, torsions, contacts = prior
     linear = bond_angles(stable, angles) > LINEAR
     rows = [
         _rows(_length, stable, bonds, 1.0),
         _rows(_angle, stable, angles, ~linear),
         _rows(_bend, stable, angles, linear),
         _rows(_turn, stable, torsions, 1.0),
+        _rows(_length, stable, contacts, 1.0),
     ]
     wilson = jnp.concatenate(rows)
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
@@ -83,7 +86,7 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
 
     Args:
         nodes: rows (species, positions, …) per structure.
-        terms: rows (atoms, stiffness) of bonds, angles and torsions per structure.
+        terms: rows (atoms, stiffness) of bonds, angles, torsions and contacts per structure.
         chunk: structures per compiled call.
     """
     n_atom = int(np.max(nodes.counts))

@@ -51,7 +51,7 @@ class ObjectiveConfig:
     `temperature`, instead of by the same noise on every coordinate: soft modes then move far."""
     temperature: float = 0.4
     """Largest kT of thermal displacements, eV; each mode holds ½kT."""
-    force_scale: float = 0.7
+    force_scale: float = 0.5
     """eV/Å; restoring forces above it count relative to their size, errors above it linearly."""
     soft: float = 0.5
     """eV/Å²; curvature added to every mode in `shift` and `thermal`, so that the softest do not take over."""
@@ -88,7 +88,7 @@ PHYSICS = ObjectiveConfig(
     shift=10.0,
     noise=0.25,
     noise_varies=True,
-    still=0.1,
+    still=0.25,
     thermal=0.5,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
@@ -147,7 +147,9 @@ def shift_loss(error, displacement, labels: Labels, graph: Graph, soft: float):
     pseudo-Huber beyond 0.1 Å.
     """
     modes = labels.modes
-    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels, graph))
+    if modes is None:
+        raise ValueError("labels.modes must be given for the shift loss, got None")
+    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels.local, modes, graph))
     shifts = jnp.where(modes.real, amplitudes / (modes.curvatures + soft), 0.0)
     count = jnp.maximum(sum_over_graphs(graph.nodes.mask.astype(error.dtype), graph), 1)
     size = mean_over_atoms(jnp.sum(displacement**2, axis=-1), graph)
@@ -168,13 +170,13 @@ def mask_loss(logits, species, hidden, graph: Graph):
     return -sum_over_graphs(jnp.where(hidden, true, 0.0), graph) / jnp.maximum(count, 1)
 
 
-def _dense(values, labels: Labels, graph: Graph):
+def _dense(values, local, modes: Modes, graph: Graph):
     """Node values (n_node, 3) as (n_graph, 3·n_atom) rows of the mode vectors' length."""
-    n_graph, n_row = labels.modes.curvatures.shape
+    n_graph, n_row = modes.curvatures.shape
     empty = jnp.zeros((n_graph, n_row // 3, 3), values.dtype)
     masked = values * graph.nodes.mask[:, None]
     # Padding nodes all belong to a padding graph; adding keeps their zeros harmless.
-    return empty.at[graph_of_node(graph), labels.local].add(masked).reshape(n_graph, n_row)
+    return empty.at[graph_of_node(graph), local].add(masked).reshape(n_graph, n_row)
 
 
 def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):

@@ -5,14 +5,16 @@ structure's own values q⁰, with the force constants that H. B. Schlegel (Theor
 (1984), doi:10.1007/BF00554788) tabulated for starting Hessians:
 
     E_prior(p; p⁰) = Σ_bonds ½k/a²·(1 − exp(−a(r − r⁰)))² + Σ_angles ½k(θ − θ⁰)²
-                     + Σ_torsions k·s·s⁰·(1 − cos(φ − φ⁰))
+                     + Σ_torsions k·s·s⁰·(1 − cos(φ − φ⁰)) + Σ_contacts ½k/a²·(1 − exp(−a(r − r⁰)))²
 
 Bonds are Morse oscillators with a = 2 Å⁻¹, the anharmonicity MMFF94 gives every bond (Halgren 1996,
 doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P). s = sin·sin of the two bond angles
 lets a torsion fade where three atoms are in line. Schlegel's constants are those of Hartree-Fock, whose
 frequencies are too high by 1/0.8929 (Pople et al. 1993, doi:10.1002/ijch.199300041): all are scaled by
-0.8929². Torsions are made stiffer than nature by TORSION_SCALE, because a soft mode turns a small error of
-the force into a long way (docs/log.md has the measurement). No energy or force of a displaced structure enters anywhere.
+0.8929². Contacts are the pairs three or more bonds apart, k = 4 eV/Å²·exp(−(r⁰ − 2.5 Å)/0.45 Å): they keep
+atoms from running into each other, and torsions stiffer than nature has them, because a soft mode turns a
+small error of the force into a long way (docs/log.md has the measurement). No energy or force of a
+displaced structure enters anywhere.
 """
 
 from typing import NamedTuple
@@ -31,7 +33,8 @@ BOND_REACH = 1.3  # two atoms are bonded below this multiple of the sum of their
 STRETCH_A = 1.734  # Hartree·Bohr, of k = A/(r − B)³
 STRETCH_B = np.array([[-0.244, 0.352, 0.660], [0.352, 1.085, 1.522], [0.660, 1.522, 2.068]])  # Bohr, by row
 BEND = (0.250, 0.160)  # Hartree/rad²: between heavy atoms; with a hydrogen at either end
-TORSION_SCALE = 5.0  # 1 is Schlegel's, nature's own
+CONTACT_STIFFNESS, CONTACT_LENGTH, CONTACT_DECAY = 4.0, 2.5, 0.45  # eV/Å², Å, Å
+CONTACT_REACH = 5.0  # Å; contacts beyond it (0.015 eV/Å²) are left out
 TORSION_A, TORSION_B = 0.0023, 0.07  # Hartree/rad² and Hartree/(rad²·Bohr), of k = A − B(r − r_cov)
 
 
@@ -49,6 +52,7 @@ class Prior(NamedTuple):
     bonds: Terms
     angles: Terms
     torsions: Terms
+    contacts: Terms
 
 
 def bonded_pairs(species: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -69,9 +73,16 @@ def make_prior(species, positions) -> Prior:
     adjacent = bonded_pairs(species, positions)
     neighbors = [np.flatnonzero(row) for row in adjacent]
     bonds = np.argwhere(np.triu(adjacent)).reshape(-1, 2)
-    angles = [(i, j, k) for j, near in enumerate(neighbors) for a, i in enumerate(near) for k in near[a + 1 :]]
+    angles = [
+        (i, j, k) for j, near in enumerate(neighbors) for a, i in enumerate(near) for k in near[a + 1 :]
+    ]
     torsions = [
-        (i, j, k, m) for j, k in bonds for i in neighbors[j] if i != k for m in neighbors[k] if m not in (i, j)
+        (i, j, k, m)
+        for j, k in bonds
+        for i in neighbors[j]
+        if i != k
+        for m in neighbors[k]
+        if m not in (i, j)
     ]
     angles = np.array(angles, int).reshape(-1, 3)
     torsions = np.array(torsions, int).reshape(-1, 4)
@@ -79,6 +90,7 @@ def make_prior(species, positions) -> Prior:
         bonds=_terms(bonds, _stretch_stiffness(species, positions, bonds)),
         angles=_terms(angles, _bend_stiffness(species, angles)),
         torsions=_terms(torsions, _torsion_stiffness(species, positions, torsions)),
+        contacts=_terms(*_contacts(positions, adjacent)),
     )
 
 
@@ -107,15 +119,23 @@ def _bend_stiffness(species, angles):
 
 
 def _torsion_stiffness(species, positions, torsions):
-    """k = A − B(r − r_cov) of the middle bond, not below A; times TORSION_SCALE.
+    """k = A − B(r − r_cov) of the middle bond, not below A.
 
     Schlegel's line falls below zero for bonds just longer than r_cov; nine times A is the barrier
     of ethane, so A is what a rotor about a plain single bond has.
     """
     middle = torsions[:, 1:3]
     stretch = (_lengths(positions, middle) - COVALENT_RADIUS[species[middle]].sum(axis=1)) / units.BOHR
-    natural = HARTREE_FOCK_SCALE * units.HARTREE * np.maximum(TORSION_A - TORSION_B * stretch, TORSION_A)
-    return TORSION_SCALE * natural
+    return HARTREE_FOCK_SCALE * units.HARTREE * np.maximum(TORSION_A - TORSION_B * stretch, TORSION_A)
+
+
+def _contacts(positions, adjacent):
+    """Pairs at least three bonds apart and closer than CONTACT_REACH, with their stiffness."""
+    near = adjacent | (adjacent.astype(int) @ adjacent.astype(int) > 0)
+    pairs = np.argwhere(np.triu(~near, 1)).reshape(-1, 2)
+    lengths = _lengths(positions, pairs)
+    pairs, lengths = pairs[lengths < CONTACT_REACH], lengths[lengths < CONTACT_REACH]
+    return pairs, CONTACT_STIFFNESS * np.exp(-(lengths - CONTACT_LENGTH) / CONTACT_DECAY)
 
 
 def _vectors(positions, terms: Terms, start: int, end: int, stand_in):
@@ -146,27 +166,32 @@ def torsion_vectors(positions, terms: Terms):
     return jnp.stack([jnp.sum(first * second, axis=-1), jnp.sum(a * second, axis=-1)], axis=-1)
 
 
+def _morse(positions, stable, terms: Terms):
+    """(1 − exp(−a(r − r⁰)))²/2a² (t,) Å²."""
+    stretch = bond_lengths(positions, terms) - bond_lengths(stable, terms)
+    stretch = jnp.maximum(stretch, -2.0)  # keeps a collapsed pair finite in float32
+    return 0.5 / MORSE_WIDTH**2 * (1.0 - jnp.exp(-MORSE_WIDTH * stretch)) ** 2
+
+
 def term_energies(positions, stable, prior: Prior):
-    """Energy of every bond, angle and torsion term.
+    """Energy of every bond, angle, torsion and contact.
 
     Args:
         positions: (n, 3) Å.
         stable: (n, 3) Å, the structure whose internal coordinates are the reference.
 
     Returns:
-        Three arrays (t,) eV, 0 on padding and at positions = stable.
+        Four arrays (t,) eV, 0 on padding and at positions = stable.
     """
-    bonds, angles, torsions = prior
-    stretch = bond_lengths(positions, bonds) - bond_lengths(stable, bonds)
-    stretch = jnp.maximum(stretch, -1.0)  # keeps exp(2) of a collapsed bond finite in float32
-    morse = 0.5 / MORSE_WIDTH**2 * (1.0 - jnp.exp(-MORSE_WIDTH * stretch)) ** 2
+    bonds, angles, torsions, contacts = prior
     bend = 0.5 * (bond_angles(positions, angles) - bond_angles(stable, angles)) ** 2
     turned, still = torsion_vectors(positions, torsions), torsion_vectors(stable, torsions)
     aligned = safe_norm(turned) * safe_norm(still) - jnp.sum(turned * still, axis=-1)
     return (
-        bonds.mask * bonds.stiffness * morse,
+        bonds.mask * bonds.stiffness * _morse(positions, stable, bonds),
         angles.mask * angles.stiffness * bend,
         torsions.mask * torsions.stiffness * aligned,
+        contacts.mask * contacts.stiffness * _morse(positions, stable, contacts),
     )
 
 

@@ -11,8 +11,8 @@ class Ragged(NamedTuple):
     """Rows of m structures, flat. Structure s owns rows starts[s] … starts[s] + counts[s]."""
 
     rows: Any  # pytree of (sum counts, …)
-    starts: jax.Array  # (m,) int32
-    counts: jax.Array  # (m,) int32
+    starts: jax.Array | np.ndarray  # (m,) int32
+    counts: jax.Array | np.ndarray  # (m,) int32
 
 
 class Taken(NamedTuple):
@@ -46,7 +46,9 @@ def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
     safe = jnp.minimum(owner, len(chosen) - 1)
     local = jnp.where(mask, slots - (ends - counts)[safe], 0)
     row = jnp.where(mask, ragged.starts[chosen[safe]] + local, 0)
-    rows = jax.tree.map(lambda leaf: leaf[row] if len(leaf) else jnp.zeros((budget, *leaf.shape[1:]), leaf.dtype), ragged.rows)
+    rows = jax.tree.map(
+        lambda leaf: leaf[row] if len(leaf) else jnp.zeros((budget, *leaf.shape[1:]), leaf.dtype), ragged.rows
+    )
     return Taken(rows, jnp.where(mask, owner, len(chosen)), local, mask)
 
 

@@ -24,7 +24,7 @@ class Budget:
     n_node: int
     n_edge: int
     n_graph: int
-    n_term: tuple[int, int, int] = (0, 0, 0)
+    n_term: tuple[int, ...] = ()
 
 
 class Dataset(NamedTuple):
@@ -32,10 +32,12 @@ class Dataset(NamedTuple):
 
     nodes: Ragged  # rows: species, positions, forces or None
     edges: Ragged  # rows: senders, receivers (within the structure), shifts, bond_type
-    terms: tuple[Ragged, ...] | None  # bonds, angles, torsions; rows: atoms (within the structure), stiffness
+    terms: (
+        tuple[Ragged, ...] | None
+    )  # bonds, angles, torsions, contacts; rows: atoms (within the structure), stiffness
     modes: Modes | None  # of the prior, per structure
-    cell: jax.Array  # (m, 3, 3)
-    energy: jax.Array  # (m,) eV, relative
+    cell: jax.Array | np.ndarray  # (m, 3, 3)
+    energy: jax.Array | np.ndarray  # (m,) eV, relative
 
 
 def make_dataset(structures: Structures, energy, *, cutoff: float, with_prior: bool) -> Dataset:
@@ -61,10 +63,15 @@ def make_dataset(structures: Structures, energy, *, cutoff: float, with_prior: b
     terms = modes = None
     if with_prior:
         priors = [make_prior(g.nodes.species, g.nodes.positions) for g in made]
-        terms = tuple(make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in range(3))
+        terms = tuple(
+            make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors])
+            for kind in range(len(Prior._fields))
+        )
         modes = prior_modes(nodes, terms)
     cell = np.asarray(structures.cell, np.float32)
-    return jax.tree.map(jnp.asarray, Dataset(nodes, edges, terms, modes, cell, np.asarray(energy, np.float32)))
+    return jax.tree.map(
+        jnp.asarray, Dataset(nodes, edges, terms, modes, cell, np.asarray(energy, np.float32))
+    )
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -95,7 +102,7 @@ def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epo
 
 def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
     """Smallest static sizes that hold every shard of the given batches (…, k), and the padding graph."""
-    n_term = (0, 0, 0)
+    n_term = ()
     if dataset.terms is not None:
         n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.terms)
     return Budget(
@@ -136,7 +143,9 @@ def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]
         local=nodes.local,
         forces=None if forces is None else forces * nodes.mask[:, None],
         prior=None if dataset.terms is None else _take_prior(dataset.terms, chosen, first, budget),
-        modes=None if dataset.modes is None else jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes),
+        modes=None
+        if dataset.modes is None
+        else jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes),
     )
     return graph, labels
 

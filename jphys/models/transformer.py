@@ -1,10 +1,9 @@
-"""The physics-driven Transformer (Yi et al., Towards Physically Reliable Molecular Representation Learning)."""
+"""The physics-driven Transformer (Yi et al., "Towards Physically Reliable Molecular Representation")."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -68,7 +67,7 @@ class RadialBasis(nn.Module):
 
     @nn.compact
     def __call__(self, distances, species, graph: Graph):
-        """Distances (n_edge,) Å and species (n_node,) -> (n_edge, n_basis), and (n_node, n_basis) at d = 0."""
+        """ψ (n_edge, n_basis) of the distances (n_edge,) Å, and ψ (n_node, n_basis) at d = 0."""
         config = self.config
         start, width = basis.exponential_gaussian_start(config.n_basis, config.cutoff)
         shape = (config.max_z + 1, config.n_basis)
@@ -131,14 +130,14 @@ class Attention(nn.Module):
         )
         if token is None:
             return self.out(update), None
-        to_atom, to_token, loop = jnp.asarray(self.cls_filters)
+        to_atom, to_token, loop = (tuple(pair) for pair in jnp.asarray(self.cls_filters))
         token_query, token_key, token_value = self.query(token), self.key(token), self.value(token)
         update += self.messages(
             query, ops.at_nodes(token_key, graph), ops.at_nodes(token_value, graph), *to_atom, 1.0
         )
-        heard = self.messages(ops.at_nodes(token_query, graph), key, value, *to_token, 1.0)
+        heard = self.messages(ops.at_nodes(token_query, graph), key, value, to_token[0], to_token[1], 1.0)
         token_update = ops.sum_over_graphs(heard * graph.nodes.mask[:, None], graph)
-        token_update += self.messages(token_query, token_key, token_value, *loop, 1.0)
+        token_update += self.messages(token_query, token_key, token_value, loop[0], loop[1], 1.0)
         return self.out(update), self.out(token_update)
 
 
@@ -294,10 +293,10 @@ def make_transformer(config: TransformerConfig) -> Potential:
     """The Transformer of the given config as a Potential."""
     module = Transformer(config)
 
-    def init(key, graph):
+    def init(key, graph) -> Any:
         return module.init(key, graph, method="everything")["params"]
 
-    def apply(method):
+    def apply(method) -> Any:
         return lambda params, graph: module.apply({"params": params}, graph, method=method)
 
     def energy(params, graph):

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from jphys.models import TransformerConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig

@@ -53,9 +53,13 @@ class Run:
 
 def split_data(structures: Structures, seed: int) -> Data:
     """80/5/15 by seeded permutation; references by least squares on the training part alone."""
-    parts = [take(structures, chosen) for chosen in split(len(structures), seed=seed)]
-    fitted = references.fit(parts[0])
-    return Data(*(Part(part, references.residual_energies(part, fitted)) for part in parts), fitted)
+    train, valid, test = (take(structures, chosen) for chosen in split(len(structures), seed=seed))
+    fitted = references.fit(train)
+
+    def part(chosen: Structures) -> Part:
+        return Part(chosen, references.residual_energies(chosen, fitted))
+
+    return Data(part(train), part(valid), part(test), fitted)
 
 
 def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:

@@ -68,7 +68,9 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     assert summary["data"] == {"name": "qm9-small", "n_train": 3137, "n_valid": 196, "n_test": 588}
     assert f"MAE_E {summary['test']['mae_energy_mev']:.1f} meV" in done.stdout
     potential, params = jphys.load(folder / "best")
-    methane = jphys.make_graph([6, 1, 1, 1, 1], 0.63 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]))
+    methane = jphys.make_graph(
+        [6, 1, 1, 1, 1], 0.63 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
+    )
     assert np.isfinite(potential.energy(params, methane)).all()
 
 
@@ -77,8 +79,14 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     [
         (["--preset", "smok"], "preset must be one of smoke, default, best-cpu, qm9-gpu, got 'smok'"),
         (["--preset", "smoke", "--objective", "papers"], "objective must be one of auto, physics, paper"),
-        (["--preset", "smoke", "--objective", "labels"], "objective must not be labels for data without forces"),
-        (["--preset", "smoke", "--data", "missing.extxyz"], "data must be qm9-small, qm9 or an existing file"),
+        (
+            ["--preset", "smoke", "--objective", "labels"],
+            "objective must not be labels for data without forces",
+        ),
+        (
+            ["--preset", "smoke", "--data", "missing.extxyz"],
+            "data must be qm9-small, qm9 or an existing file",
+        ),
         (["--preset", "smoke", "--epoch", "3"], "--epochs"),
         (["--preset", "smoke", "--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--preset", "smoke", "--model.heads", "3"], "heads must divide channels 16, got 3"),
@@ -115,7 +123,9 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
     whole = run(*flags, "--run", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     killed = tmp_path / "killed"
-    process = subprocess.Popen(command(*flags, "--run", str(killed)), env=environment(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(*flags, "--run", str(killed)), env=environment(), stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
         metrics = killed / "metrics.jsonl"
@@ -141,7 +151,18 @@ def test_resuming_with_another_config_is_refused(tmp_path, few):
 
 
 def test_four_devices_give_the_losses_of_one(tmp_path, few):
-    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "3", "--batch-size", "16"]
+    flags = [
+        *TINY,
+        *QUICK_REPORT,
+        "--data",
+        str(few),
+        "--objective",
+        "physics",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "16",
+    ]
     for devices in (1, 4):
         done = run(*flags, "--run", str(tmp_path / str(devices)), devices=devices)
         assert done.returncode == 0, done.stderr
@@ -150,7 +171,9 @@ def test_four_devices_give_the_losses_of_one(tmp_path, few):
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_structures(tmp_path, few):
-    done = run(*TINY, "--data", str(few), "--run", str(tmp_path / "run"), "--learning-rate", "1e30", "--epochs", "30")
+    done = run(
+        *TINY, "--data", str(few), "--run", str(tmp_path / "run"), "--learning-rate", "1e30", "--epochs", "30"
+    )
     assert done.returncode != 0
     assert "must be finite" in done.stderr
     assert "at step" in done.stderr
