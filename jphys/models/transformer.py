@@ -133,7 +133,12 @@ class Attention(nn.Module):
         to_atom, to_token, loop = (tuple(pair) for pair in jnp.asarray(self.cls_filters))
         token_query, token_key, token_value = self.query(token), self.key(token), self.value(token)
         update += self.messages(
-            query, ops.at_nodes(token_key, graph), ops.at_nodes(token_value, graph), *to_atom, 1.0
+            query,
+            ops.at_nodes(token_key, graph),
+            ops.at_nodes(token_value, graph),
+            to_atom[0],
+            to_atom[1],
+            1.0,
         )
         heard = self.messages(ops.at_nodes(token_query, graph), key, value, to_token[0], to_token[1], 1.0)
         token_update = ops.sum_over_graphs(heard * graph.nodes.mask[:, None], graph)

@@ -61,7 +61,7 @@ def random_case(name: str) -> Case:
     potential = make_potential(RANDOM[name])
     graph = make_graph([6, 8], [[0.0, 0, 0], [1.2, 0, 0]], bonds=[(0, 1, 2)])
     heads = 8.0 if potential.config.readout == "pairs" else 60.0
-    params = stir(potential.init(jax.random.key(1), graph), np.random.default_rng(2), heads=heads)
+    params = stir(jax.jit(potential.init)(jax.random.key(1), graph), np.random.default_rng(2), heads=heads)
     return Case(name, potential, params, compiled(potential, params))
 
 
