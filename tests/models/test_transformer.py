@@ -34,6 +34,17 @@ def shaken(params, rng, scale=0.3):
     )
 
 
+def parameters(potential, graph, rng):
+    """Random parameters of the right shapes, without the cost of compiling `init`."""
+    shapes = jax.eval_shape(potential.init, jax.random.key(0), graph)
+
+    def draw(path, leaf):
+        middle = {"mu": 0.5, "beta": 1.0, "scale": 1.0}.get(path[-1].key, 0.0)
+        return middle + 0.2 * rng.normal(size=leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
 def distances_of(graph):
     positions = graph.nodes.positions
     return np.linalg.norm(positions[graph.senders] - positions[graph.receivers], axis=1)
@@ -100,7 +111,7 @@ def test_pair_energy_is_equation_6(x64, rng):
     positions = 1.5 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0.1, 0.2, 1.1]])
     graph = make_graph([6, 8, 7, 1], positions)
     potential = make_potential(CONFIG)
-    params = shaken(jax.jit(potential.init)(jax.random.key(0), graph), rng, 0.2)
+    params = parameters(potential, graph, rng)
     params["f_atom"] = jax.tree.map(np.zeros_like, params["f_atom"])
     beta = np.asarray(jax.jit(potential.pair_parameters)(params, graph))
     b0, b1, b2, b3, b4 = beta
@@ -116,27 +127,27 @@ def test_pair_energy_is_equation_6(x64, rng):
     assert np.ptp(b0) > 1e-3
 
 
-def test_repulsion_is_a_switch():
+def test_repulsion_is_a_switch(rng):
     close = make_graph([6, 8], [[0.0, 0, 0], [0.5, 0, 0]])
     with_it, without = (make_potential(dataclasses.replace(CONFIG, repulsion=on)) for on in (True, False))
-    params = jax.jit(with_it.init)(jax.random.key(0), close)
+    params = parameters(with_it, close, rng)
     assert float(jax.jit(with_it.energy)(params, close)[0] - jax.jit(without.energy)(params, close)[0]) > 1.0
 
 
 @pytest.mark.parametrize("readout", ["atoms", "pairs", "cls"])
-def test_heads_that_a_readout_has(molecule, readout):
+def test_heads_that_a_readout_has(molecule, rng, readout):
     potential = make_potential(dataclasses.replace(CONFIG, readout=readout, cls_token="full"))
-    params = jax.jit(potential.init)(jax.random.key(0), molecule)
+    params = parameters(potential, molecule, rng)
     assert ("f_bond" in params) == (readout == "pairs") == (potential.pair_parameters is not None)
     assert ("f_mol" in params) == (readout == "cls")
 
 
-def test_unknown_element_is_nan_in_its_own_structure(molecule):
+def test_unknown_element_is_nan_in_its_own_structure(molecule, rng):
     """A potential fitted to H, C, O: the molecule with N and F has no energy, its neighbour has one."""
     fitted = dataclasses.replace(CONFIG, reference_energies=((1, -13.0), (6, -1030.0), (8, -2040.0)))
     potential = make_potential(fitted)
     water = make_graph([8, 1, 1], np.array([[0, 0, 0], [0.96, 0, 0], [-0.2, 0.94, 0]]))
-    params = jax.jit(potential.init)(jax.random.key(0), water)
+    params = parameters(potential, water, rng)
     padded = pad(batch([water, molecule]), 10, 40, 4)
     energy = np.asarray(jax.jit(potential.energy)(params, padded))
     assert np.isfinite(energy[0]) and np.isnan(energy[1]) and np.all(energy[2:] == 0)
@@ -147,9 +158,9 @@ def test_unknown_element_is_nan_in_its_own_structure(molecule):
             check(potential, molecule.nodes.species)
 
 
-def test_an_unfitted_potential_knows_elements_up_to_max_z(molecule):
+def test_an_unfitted_potential_knows_elements_up_to_max_z(molecule, rng):
     potential = make_potential(dataclasses.replace(CONFIG, max_z=8))
-    params = jax.jit(potential.init)(jax.random.key(0), molecule)
+    params = parameters(potential, molecule, rng)
     check_elements(potential, [1, 8, 0])
     with pytest.raises(ValueError, match="got F"):
         check_elements(potential, [9])
@@ -174,7 +185,7 @@ def test_impossible_configs(wrong, message):
 def test_electronegativity_enters(molecule, monkeypatch):
     """Eq. 1: with the table changed, the energy is another one."""
     potential = make_potential(CONFIG)
-    params = shaken(jax.jit(potential.init)(jax.random.key(0), molecule), np.random.default_rng(1))
+    params = parameters(potential, molecule, np.random.default_rng(1))
 
     def energy():
         """Compiled anew: the table is a constant of a compiled function."""
