@@ -21,8 +21,6 @@ from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
-from jphys.reliability import recovery
-from jphys.reliability.report import report
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, errors, train
 from jphys.training.setup import Run, prepare
@@ -62,7 +60,10 @@ def parse() -> tuple[TrainConfig, Structures]:
 
 def summarise(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     """The report of the best parameters, written as summary.json, recovery.npz and figures."""
+    # Slow imports (jax-md, matplotlib) wait until the training is done.
     from jphys import figures
+    from jphys.reliability import recovery
+    from jphys.reliability.report import report
 
     started = time.monotonic()
     potential, params = checkpoint.load(folder / "best")

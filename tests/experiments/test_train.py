@@ -100,6 +100,7 @@ def test_wrong_flags_say_what_is_allowed(tmp_path, flags, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_user_structures_train_on_their_forces(tmp_path, few):
     done = run(*TINY, *QUICK_REPORT, "--data", str(few), "--run", str(tmp_path / "run"), "--epochs", "2")
     assert done.returncode == 0, done.stderr
@@ -117,6 +118,7 @@ def test_an_empty_file_is_named(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
     flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "40"]
     flags += ["--batch-size", "16", "--log-every", "3", "--checkpoint-seconds", "0.001"]
@@ -141,6 +143,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
     assert losses(killed) == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_resuming_with_another_config_is_refused(tmp_path, few):
     flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--run", str(tmp_path / "run")]
     assert run(*flags).returncode == 0
@@ -150,6 +153,7 @@ def test_resuming_with_another_config_is_refused(tmp_path, few):
     assert "got other values for learning_rate" in other.stderr
 
 
+@pytest.mark.slow
 def test_four_devices_give_the_losses_of_one(tmp_path, few):
     flags = [
         *TINY,
@@ -170,6 +174,7 @@ def test_four_devices_give_the_losses_of_one(tmp_path, few):
     np.testing.assert_allclose(four[:, 1], one[:, 1], rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_structures(tmp_path, few):
     done = run(
         *TINY, "--data", str(few), "--run", str(tmp_path / "run"), "--learning-rate", "1e30", "--epochs", "30"
