@@ -57,6 +57,19 @@ class TransformerConfig:
             raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
 
 
+def felt_distances(distances, species_a, species_b):
+    """Distances as the network sees them: d above r = 0.7·(sum of covalent radii), constant below 5/7 r.
+
+    C¹ in between. No structure teaches the network what closer atoms do: there the pair terms alone act,
+    and they repel.
+    """
+    radius = jnp.asarray(elements.COVALENT_RADIUS, distances.dtype)
+    reach = pairs.REPULSION_REACH * (radius[species_a] + radius[species_b])
+    floor = reach * 5.0 / 7.0
+    t = jnp.clip((distances - floor) / (reach - floor), 0.0, 1.0)
+    return jnp.where(distances < reach, floor + (reach - floor) * 0.5 * (t**2 + 1.0), distances)
+
+
 class RadialBasis(nn.Module):
     """ψ_ijk = exp(−β_{z_i,k}(exp(−d) − μ_{z_i,k})²)·φ(d) with learnable β, μ per centre element (eq. 2).
 
@@ -223,11 +236,14 @@ class Transformer(nn.Module):
             self.token = self.param("token", nn.initializers.normal(1.0), (channels,))
 
     def represent(self, graph: Graph):
-        """Atom representations (n_node, d), token (n_graph, d) or None, distances and envelope (n_edge,)."""
+        """Atom representations (n_node, d), token (n_graph, d) or None, and distances (n_edge,) Å."""
         species = jnp.asarray(graph.nodes.species)
         distances = ops.edge_distances(graph)
-        envelope = basis.cosine_envelope(distances, self.config.cutoff) * graph.edges.mask
-        psi, psi_self = self.radial(distances, species, graph)
+        seen_distances = felt_distances(
+            distances, ops.at_receivers(species, graph), ops.at_senders(species, graph)
+        )
+        envelope = basis.cosine_envelope(seen_distances, self.config.cutoff) * graph.edges.mask
+        psi, psi_self = self.radial(seen_distances, species, graph)
         psi *= graph.edges.mask[:, None]
         chi = jnp.asarray(elements.ELECTRONEGATIVITY, psi.dtype)[species]
         x_self = jnp.concatenate([self.embedding(species), chi[:, None]], axis=-1)  # eq. 1
@@ -239,11 +255,11 @@ class Transformer(nn.Module):
             token = jnp.broadcast_to(self.token, (graph.n_node.shape[0], self.config.channels))
         for block in self.attention_blocks:
             x, token = block(x, token, psi, psi_self, envelope, graph)
-        return self.norm(x), None if token is None else self.norm(token), distances, envelope
+        return self.norm(x), None if token is None else self.norm(token), distances
 
     def atom_energies(self, graph: Graph):
         """(n_node,) eV; pair energies count half at either end, a [CLS] energy evenly on all atoms."""
-        x, token, distances, envelope = self.represent(graph)
+        x, token, distances = self.represent(graph)
         mask = graph.nodes.mask
         if self.config.readout == "cls":
             count = jnp.maximum(ops.sum_over_graphs(mask.astype(x.dtype), graph), 1)
@@ -251,15 +267,16 @@ class Transformer(nn.Module):
         else:
             energies = self.f_atom(x)[:, 0]
         if self.config.readout == "pairs":
-            energies += self.pair_sums(x, distances, envelope, graph)
+            energies += self.pair_sums(x, distances, graph)
         return jnp.where(self.known(graph), jnp.where(mask, energies, 0.0), jnp.nan)
 
-    def pair_sums(self, x, distances, envelope, graph: Graph):
+    def pair_sums(self, x, distances, graph: Graph):
         """Σ_{i<j} E_ij·φ(d_ij) of eq. 6, half of every pair at either atom: (n_node,) eV."""
         pair, real = ops.undirected(graph)
         receivers, senders = jnp.asarray(graph.receivers)[pair], jnp.asarray(graph.senders)[pair]
         safe = jnp.where(real, distances[pair], 1.0)
-        energies = pairs.pair_energy(safe, self.f_bond(x, receivers, senders)) * envelope[pair]
+        energies = pairs.pair_energy(safe, self.f_bond(x, receivers, senders))
+        energies *= basis.cosine_envelope(safe, self.config.cutoff)
         if self.config.repulsion:
             species = jnp.asarray(graph.nodes.species)
             energies += pairs.nuclear_repulsion(safe, species[receivers], species[senders])
