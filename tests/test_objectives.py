@@ -163,6 +163,7 @@ def test_thermal_displacements_share_energy_among_modes(dataset):
     """⟨a_c²⟩ = ⟨T⟩/(Λ_c + soft) with ⟨T⟩ = 0.3 eV, and nothing along rigid motions."""
     config = ObjectiveConfig(restore=1.0, thermal=1.0, temperature=0.6, soft=0.5)
     delta, labels = many_displacements(dataset, config, 1500)
+    assert labels.modes is not None
     vectors, curvatures, real = (np.asarray(leaf)[0] for leaf in labels.modes)
     amplitudes = np.einsum("kn,nc->kc", delta.reshape(len(delta), -1), vectors[: 3 * delta.shape[1]])
     assert np.abs(amplitudes[:, ~real]).max() < 1e-3

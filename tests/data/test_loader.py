@@ -128,6 +128,7 @@ def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
     first = np.cumsum(graph.n_node) - graph.n_node
     made = graphs(structures)
     whole = [make_prior(made[i].nodes.species, made[i].nodes.positions) for i in (7, 2)]
+    assert labels.prior is not None and labels.modes is not None and dataset.modes is not None
     for kind, terms in enumerate(labels.prior):
         mask = np.asarray(terms.mask)
         atoms = np.concatenate([p[kind].atoms + first[place] for place, p in zip((0, 2), whole)])
@@ -173,6 +174,7 @@ def test_forces_and_crystals(rng):
     dataset = make_dataset(structures, np.zeros(3), cutoff=3.0, with_prior=False)
     graph, labels = take_batch(dataset, np.array([2, 0]), budget_for(dataset, np.array([[1, 2]])))
     assert labels.prior is None and labels.modes is None
+    assert labels.forces is not None and structures.forces is not None
     np.testing.assert_allclose(labels.forces[:5], structures.forces[[3, 4, 5, 6, 0]], rtol=1e-6)
     assert not labels.forces[5:].any()
     np.testing.assert_allclose(graph.globals.cell, [*structures.cell[[2, 0]], np.zeros((3, 3))], rtol=1e-6)

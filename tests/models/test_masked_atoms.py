@@ -30,12 +30,14 @@ def logits(request):
         [[0, 0.4, 0], [1.2, 0.2, 0], [-0.9, -0.6, 0], [-0.4, 1.4, 0], [-0.7, -1.5, -0.2], [-1.9, -0.4, 0.2]]
     )
 
-    score = jax.jit(potential.element_logits)
+    logits_of = potential.element_logits
+    assert logits_of is not None
+    score = jax.jit(logits_of)
 
     def compute(params, species=SPECIES, bonds=BONDS, hidden=HIDDEN, fresh=False):
         """`fresh` compiles anew: tables are constants of a compiled function."""
         graph = make_graph(species, positions, bonds=bonds)
-        function = jax.jit(lambda *args: potential.element_logits(*args)) if fresh else score
+        function = jax.jit(lambda *args: logits_of(*args)) if fresh else score
         return np.asarray(function(params, hide_atoms(graph, hidden)))
 
     shapes = jax.eval_shape(potential.init, jax.random.key(0), make_graph(SPECIES, positions, bonds=BONDS))

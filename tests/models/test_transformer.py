@@ -113,6 +113,7 @@ def test_pair_energy_is_equation_6(x64, rng):
     potential = make_potential(CONFIG)
     params = parameters(potential, graph, rng)
     params["f_atom"] = jax.tree.map(np.zeros_like, params["f_atom"])
+    assert potential.pair_parameters is not None
     beta = np.asarray(jax.jit(potential.pair_parameters)(params, graph))
     b0, b1, b2, b3, b4 = beta
     d = distances_of(graph)
