@@ -33,7 +33,7 @@ def environment(devices=1):
 
 def run(*flags, devices=1, **options):
     return subprocess.run(
-        command(*flags), env=environment(devices), capture_output=True, text=True, timeout=400, **options
+        command(*flags), env=environment(devices), capture_output=True, text=True, timeout=1200, **options
     )
 
 
