@@ -65,6 +65,9 @@ def save(path, potential: Potential, params: Params, *, card: str | None = None)
         fresh.mkdir()
         with ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(fresh / "params", params)
+        marker = fresh / "params" / "commit_success.txt"  # orbax writes the path of this machine into it
+        if marker.exists():
+            marker.write_text("complete\n", "utf-8")
         (fresh / "config.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if card is not None:
             (fresh / "card.md").write_text(card, "utf-8")
