@@ -16,7 +16,8 @@ SHORT = ["--molecules", "24", "--rounds", "1", "--steps", "2"]
 
 
 def run(*flags):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    # A wide terminal: messages are then not broken into lines.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, str(SCRIPT), *flags]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
 

@@ -28,7 +28,13 @@ def command(*flags):
 
 def environment(devices=1):
     flags = f"--xla_force_host_platform_device_count={devices}"
-    return os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"}
+    # A wide terminal: messages are then not broken into lines.
+    return os.environ | {
+        "XLA_FLAGS": flags,
+        "PYTHONPATH": str(ROOT),
+        "MPLBACKEND": "agg",
+        "COLUMNS": "200",
+    }
 
 
 def run(*flags, devices=1, **options):
