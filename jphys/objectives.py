@@ -33,9 +33,7 @@ class ObjectiveConfig:
     bound: float = 0.0
     """λ of the energy bound, relu(E(p) − E(p + δ)) (eq. 8), per eV."""
     restore: float = 0.0
-    """λ of the squared deviation from the classical prior's forces at p + δ, per (eV/Å)²."""
-    shift: float = 0.0
-    """λ of the squared distance by which the deviation moves the minimum, per Å²."""
+    """λ of the relative deviation from the classical prior's forces at p + δ, without unit."""
     forces: float = 0.0
     """λ of the squared error against force labels, per (eV/Å)²; for data that has them."""
     mask_rate: float = 0.3
@@ -47,30 +45,30 @@ class ObjectiveConfig:
     still: float = 0.0
     """Fraction of structures left at p itself, where the prior's force is zero."""
     thermal: float = 0.0
-    """Fraction of the structures displaced along the prior's modes with equal energy in each, up to
-    `temperature`, instead of by the same noise on every coordinate: soft modes then move far."""
+    """Fraction of the structures displaced along some of the prior's modes, with equal energy in each,
+    instead of by the same noise on every coordinate: soft modes then move far."""
     temperature: float = 0.4
-    """Largest kT of thermal displacements, eV; each mode holds ½kT."""
-    force_scale: float = 0.5
-    """eV/Å; restoring forces above it count relative to their size, errors above it linearly."""
+    """Largest kT of thermal displacements, eV; each mode holds ½kT on average."""
     soft: float = 0.5
-    """eV/Å²; curvature added to every mode in `shift` and `thermal`, so that the softest do not take over."""
+    """eV/Å²; curvature added to every mode, so that the softest do not take over."""
+    floor: float = 0.002
+    """eV per mode; smaller prior energies than this count restoring forces absolutely."""
 
     def __post_init__(self):
-        for name in ("energy", "mask", "zero_force", "bound", "restore", "shift", "forces"):
+        for name in ("energy", "mask", "zero_force", "bound", "restore", "forces"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("mask_rate", "still", "thermal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("noise", "force_scale", "soft", "temperature"):
+        for name in ("noise", "temperature", "soft", "floor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     @property
     def uses_prior(self) -> bool:
         """Whether any loss needs the classical prior of the stable structures."""
-        return self.restore > 0 or self.shift > 0
+        return self.restore > 0
 
     @property
     def displaces(self) -> bool:
@@ -81,20 +79,12 @@ class ObjectiveConfig:
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
 PHYSICS = ObjectiveConfig(
-    energy=2.0,
-    mask=0.02,
-    bound=0.1,
-    restore=1.0,
-    shift=10.0,
-    noise=0.25,
-    noise_varies=True,
-    still=0.25,
-    thermal=0.5,
+    energy=2.0, mask=0.02, bound=0.1, restore=1.0, noise=0.25, noise_varies=True, still=0.1, thermal=0.8
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
-
-SHIFT_SCALE = 0.1  # Å
+CUTS = (0.3, 300.0)  # eV/Å²; between them lies the limit below which modes are displaced
+OUTLIER = 0.3  # relative deviation of the restoring force beyond which it counts linearly
 
 
 class Labels(NamedTuple):
@@ -129,32 +119,27 @@ def bound_loss(energy, displaced_energy, graph: Graph):
     return jnp.where(graph.globals.mask, jax.nn.relu(energy - displaced_energy), 0.0)
 
 
-def restoring_loss(error, prior_forces, graph: Graph, scale: float):
-    """Mean ‖F − F_prior‖²·s²/(s² + mean ‖F_prior‖²), (eV/Å)², pseudo-Huber beyond s.
+def restoring_loss(forces, prior_forces, labels: Labels, graph: Graph, soft: float, floor: float):
+    """Deviation from the prior's forces relative to them, in the norm of the prior's own energy.
 
-    Absolute for weak forces, relative for strong ones; linear where the two surfaces disagree altogether,
-    as where two atoms that no term of the prior joins come close.
-    """
-    size = mean_over_atoms(jnp.sum(prior_forces**2, axis=-1), graph)
-    squared = mean_over_atoms(jnp.sum(error**2, axis=-1), graph)
-    return pseudo_huber(squared * scale**2 / (scale**2 + size), scale)
+    With ‖F‖² = (1/m) Σ_c (v_c·F)²/(Λ_c + soft) over the m modes c of the prior (twice the energy per mode
+    that a harmonic well with that force holds, eV):
 
+        x² = ‖F − F_prior‖² / (floor + ‖F_prior‖²),   pseudo-Huber beyond x = 0.3.
 
-def shift_loss(error, displacement, labels: Labels, graph: Graph, soft: float):
-    """How far wrong forces move the minimum: mean ‖(H + soft)⁻¹(F − F_prior)‖², Å², H of the prior.
-
-    To first order it is the ΔP that a relaxation would end with. Relative to 1 + mean‖δ‖²/(0.1 Å)², and
-    pseudo-Huber beyond 0.1 Å.
+    A mean of squared forces would see stiff modes alone, and the distance to the minimum soft ones alone.
+    Here an error that costs the same energy costs the same, whatever its mode.
     """
     modes = labels.modes
     if modes is None:
-        raise ValueError("labels.modes must be given for the shift loss, got None")
-    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(error, labels.local, modes, graph))
-    shifts = jnp.where(modes.real, amplitudes / (modes.curvatures + soft), 0.0)
-    count = jnp.maximum(sum_over_graphs(graph.nodes.mask.astype(error.dtype), graph), 1)
-    size = mean_over_atoms(jnp.sum(displacement**2, axis=-1), graph)
-    squared = jnp.sum(shifts**2, axis=-1) / count
-    return pseudo_huber(squared / (1.0 + size / SHIFT_SCALE**2), SHIFT_SCALE)
+        raise ValueError("labels.modes must be given for the restoring loss, got None")
+    weights = jnp.where(modes.real, 1.0 / (modes.curvatures + soft), 0.0)
+
+    def norm(values):
+        amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(values, labels.local, modes, graph))
+        return jnp.sum(weights * amplitudes**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
+
+    return pseudo_huber(norm(forces - prior_forces) / (floor + norm(prior_forces)), OUTLIER)
 
 
 def pseudo_huber(squared, scale: float):
@@ -182,30 +167,45 @@ def _dense(values, local, modes: Modes, graph: Graph):
 def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
     """Random displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
-    Either Gaussian with standard deviation `noise` on every coordinate, or thermal: Gaussian with variance
-    T/(Λ_c + soft) along every mode c of the prior, T from U(0, temperature].
+    Either Gaussian with standard deviation `noise` on every coordinate, or thermal along some modes of
+    the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum.
     """
 
     def draw(index):
-        gauss, size, rest, kind = jax.random.split(jax.random.fold_in(key, index), 4)
+        gauss, size, rest, kind, gate = jax.random.split(jax.random.fold_in(key, index), 5)
         level = 1.0 - jax.random.uniform(size)
         moves = jax.random.uniform(rest) >= config.still
-        return jax.random.normal(gauss, (n_atom, 3)), level * moves, moves, jax.random.uniform(kind)
+        return jax.random.normal(gauss, (n_atom, 3)), level, moves, jax.random.uniform(kind), gate
 
-    gauss, level, moves, kind = jax.vmap(draw)(labels.index)
-    scale = level if config.noise_varies else moves
-    noise = config.noise * scale[:, None, None] * gauss
+    gauss, level, moves, kind, gate = jax.vmap(draw)(labels.index)
+    noise = config.noise * (level if config.noise_varies else jnp.ones_like(level))[:, None, None] * gauss
     if labels.modes is not None and config.thermal:
-        hot = _thermal(gauss, config.temperature * level, labels.modes, config.soft)
+        hot = _thermal(gauss, config.temperature * level**3, gate, labels.modes, config.soft)
         noise = jnp.where((kind < config.thermal)[:, None, None], hot, noise)
+    noise *= moves[:, None, None]
     return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
 
 
-def _thermal(gauss, temperature, modes: Modes, soft: float):
-    """V √(T/(Λ + soft)) ξ, without rigid motions."""
+def _thermal(gauss, temperature, gate, modes: Modes, soft: float):
+    """Σ_c v_c √(T/(Λ_c + soft)) ξ_c over some of the modes, without rigid motions."""
     spread = jnp.sqrt(temperature[:, None] / (modes.curvatures + soft)) * modes.real
+    spread *= jax.vmap(_some_modes)(gate, modes.curvatures)
     amplitudes = spread * gauss.reshape(spread.shape)
     return jnp.einsum("gic,gc->gi", modes.vectors, amplitudes).reshape(gauss.shape)
+
+
+def _some_modes(key, curvatures):
+    """Which modes (n,) are displaced: for half of the structures those softer than a random limit, for
+    half a random fraction, often a small one.
+
+    A relaxation brings the stiff modes to rest first. A network that has only seen all modes displaced at
+    once takes a structure with good bond lengths for a stable one, and its soft modes are flat.
+    """
+    which, limit, fraction, each = jax.random.split(key, 4)
+    softest, stiffest = (jnp.log(value) for value in CUTS)
+    softer = curvatures < jnp.exp(jax.random.uniform(limit, minval=softest, maxval=stiffest))
+    some = jax.random.uniform(each, curvatures.shape) < jax.random.uniform(fraction) ** 2
+    return jnp.where(jax.random.uniform(which) < 0.5, softer, some)
 
 
 def losses(
@@ -253,11 +253,8 @@ def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, 
     found = {}
     prior_forces = -jax.grad(prior_energy)(stable + displacement, stable, labels.prior)
     displaced_energy, forces = energy_and_forces(potential)(params, displaced)
-    error = forces - prior_forces
     if config.bound:
         found["bound"] = bound_loss(energy, displaced_energy, graph)
     if config.restore:
-        found["restore"] = restoring_loss(error, prior_forces, graph, config.force_scale)
-    if config.shift:
-        found["shift"] = shift_loss(error, displacement, labels, graph, config.soft)
+        found["restore"] = restoring_loss(forces, prior_forces, labels, graph, config.soft, config.floor)
     return found

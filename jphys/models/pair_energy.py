@@ -11,6 +11,7 @@ from jphys.units import BOHR, COULOMB
 
 MAX_EXPONENT = 12.0  # upper end of β3; 6 is London's exponent
 STEEP = 2.5  # s = β3·ln(β4/d) above which the Lennard-Jones wall is continued linearly in s
+SHORTEST_WELL = 0.5  # Å, lower end of β4: nothing attracts at shorter distances
 NEAR = 0.7  # Å, below which the Coulomb term is continued; the shortest bond of QM9 is 0.959 Å
 REPULSION_REACH = 0.7  # nuclear repulsion ends at this fraction of the summed covalent radii
 
@@ -22,14 +23,14 @@ class PairParameters(NamedTuple):
     coulomb: jax.Array  # β1 ≥ 0, without unit
     depth: jax.Array  # β2 ≥ 0, eV
     exponent: jax.Array  # β3 in (0, 12), without unit; → 0 switches Lennard-Jones off, 6 is London
-    distance: jax.Array  # β4 > 0, Å, the Lennard-Jones minimum
+    distance: jax.Array  # β4 > 0.5 Å, the Lennard-Jones minimum
 
 
 def from_raw(raw: jax.Array) -> PairParameters:
     """Map unconstrained regressor outputs (…, 5) to their physical ranges.
 
-    β1, β2, β4 by softplus, β3 by a scaled sigmoid, β0 unchanged. At raw = 0: no charge, a shallow
-    well of 0.05 eV at 1.2 Å with exponent 4, silent between the atoms of a molecule.
+    β1, β2 by softplus, β4 by softplus from the shortest well up, β3 by a scaled sigmoid, β0 unchanged. At
+    raw = 0: no charge, a shallow well of 0.05 eV at 1.2 Å with exponent 4, silent within a molecule.
     """
     charge, coulomb, depth, exponent, distance = jnp.moveaxis(raw, -1, 0)
     return PairParameters(
@@ -37,7 +38,7 @@ def from_raw(raw: jax.Array) -> PairParameters:
         coulomb=jax.nn.softplus(coulomb),
         depth=jax.nn.softplus(depth - 3.0),
         exponent=MAX_EXPONENT * jax.nn.sigmoid(exponent - 0.69),
-        distance=jax.nn.softplus(distance + 0.84) + 1e-3,
+        distance=SHORTEST_WELL + jax.nn.softplus(distance + 0.014),
     )
 
 

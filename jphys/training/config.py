@@ -53,14 +53,14 @@ class TrainConfig:
     """Continue the run in the folder from its last checkpoint."""
     seed: int = 0
     """Of split, parameters, shuffling and noise."""
-    epochs: int = 32
+    epochs: int = 40
     """Passes over the training part."""
     batch_size: int = 16
     """Structures per step, over all devices together."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-3
     """Peak of the warm-up and cosine schedule."""
     weight_decay: float = 0.0
-    """Of AdamW."""
+    """Of Muon and AdamW."""
     clip: float = 5.0
     """Largest gradient norm."""
     average: float = 0.999
@@ -100,13 +100,12 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=80),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=260),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",
         epochs=60,
         batch_size=512,
-        learning_rate=2e-3,
         model=TransformerConfig(channels=128, blocks=4, n_basis=48),
     ),
 }
@@ -139,6 +138,4 @@ def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool) -
     if losses.forces and not has_forces:
         raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
     if losses.uses_prior and periodic:
-        raise ValueError(
-            "restore and shift must be 0 for crystals: the classical prior is one of free molecules"
-        )
+        raise ValueError("restore must be 0 for crystals: the classical prior is one of free molecules")

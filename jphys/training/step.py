@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data.loader import Budget, Dataset, gather_batch
@@ -37,12 +38,17 @@ def data_mesh() -> Mesh:
 
 
 def make_optimizer(learning_rate: float, weight_decay: float, clip: float, n_steps: int):
-    """AdamW under a warm-up and cosine schedule; gradients clipped to the norm `clip`."""
+    """Muon for matrices, AdamW for all else, under a warm-up and cosine schedule; gradients clipped.
+
+    Muon (K. Jordan et al. 2024) makes the update of a matrix orthogonal: every direction is learnt at the
+    same pace. At equal epochs it leaves a third less restoring loss than AdamW (docs/log.md).
+    """
     warmup = min(max(n_steps // 50, 1), 500)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, learning_rate, warmup, max(n_steps, warmup + 1), 0.005 * learning_rate
     )
-    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(schedule, weight_decay=weight_decay))
+    muon = optax.contrib.muon(schedule, weight_decay=weight_decay, adam_weight_decay=weight_decay)
+    return optax.chain(optax.clip_by_global_norm(clip), muon)
 
 
 def start_state(params, optimizer) -> TrainState:

@@ -119,7 +119,6 @@ def test_every_output_of_the_regressor_is_finite(extremes):
     assert np.isfinite(values).all() and np.isfinite(slopes).all() and np.isfinite(gradients).all()
 
 
-@pytest.mark.xfail(reason="β4 can be below 0.5 Å; the well then attracts at shorter distances", strict=True)
 def test_every_output_of_the_regressor_repels_below_half_an_angstrom(extremes):
     raw, _, slopes, _ = extremes
     attracting = (slopes[:, SHORT < 0.495] > 0).any(axis=1)
