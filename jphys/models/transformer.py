@@ -85,9 +85,10 @@ class RadialBasis(nn.Module):
         start, width = basis.exponential_gaussian_start(config.n_basis, config.cutoff)
         shape = (config.max_z + 1, config.n_basis)
         mu = self.param("mu", lambda key: jnp.broadcast_to(jnp.asarray(start, distances.dtype), shape))
-        # β in units of its start value: both tables then learn at the same pace.
-        beta = self.param("beta", lambda key: jnp.ones(shape, distances.dtype))
-        centers, widths = jnp.asarray(mu)[species], jnp.asarray(beta)[species] * width
+        # β by softplus, in units of its start value: never negative, where ψ would grow without limit.
+        raw = self.param("beta", lambda key: jnp.zeros(shape, distances.dtype))
+        beta = nn.softplus(jnp.asarray(raw)) / np.log(2.0)
+        centers, widths = jnp.asarray(mu)[species], beta[species] * width
         values = basis.exponential_gaussians(
             distances, ops.at_receivers(centers, graph), ops.at_receivers(widths, graph)
         )
