@@ -107,7 +107,9 @@ def main() -> None:
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     runs.start(folder, stored, resume=config.resume)
     run = prepare(config, structures)
-    print(f"{config.data}: {len(structures)} structures, objective {config.objective}, run folder {folder}")
+    parts = (run.data.train, run.data.valid, run.data.test)
+    count = sum(len(part.structures) for part in parts)
+    print(f"{config.data}: {count} structures, objective {config.objective}, run folder {folder}")
     if not train(run, folder):
         print(
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"

@@ -47,6 +47,8 @@ class TrainConfig:
     """qm9-small (shipped: up to 7 heavy atoms), qm9 (the whole set), or a file that ASE reads."""
     source: Path | None = None
     """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    structures: int = 0
+    """Use so many random structures of the data; 0 for all."""
     run: Path | None = None
     """Run folder; runs/<preset>-<objective>-<seed> where not given."""
     resume: bool = False
@@ -84,6 +86,8 @@ class TrainConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.structures < 0:
+            raise ValueError(f"structures must not be negative, got {self.structures}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, got {self.average}")
         if self.seed < 0:
@@ -93,8 +97,9 @@ class TrainConfig:
 PRESETS: dict[str, TrainConfig] = {
     "smoke": TrainConfig(
         preset="smoke",
+        structures=400,
         epochs=1,
-        batch_size=64,
+        batch_size=32,
         log_every=10,
         model=TransformerConfig(channels=16, blocks=1, heads=4, n_basis=16),
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),

@@ -73,6 +73,9 @@ def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
     check_losses(
         config.losses, has_forces=structures.forces is not None, periodic=bool(structures.cell.any())
     )
+    if config.structures:
+        chosen = np.random.default_rng(config.seed).permutation(len(structures))[: config.structures]
+        structures = take(structures, np.sort(chosen))
     data = split_data(structures, config.seed)
     model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
     potential, mesh = make_potential(model), data_mesh()

@@ -71,7 +71,7 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     figures = {path.name for path in (folder / "figures").glob("*.png")}
     assert figures == {"learning_curves.png", "recovery.png", "overlays.png", "pair_energies.png"}
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["data"] == {"name": "qm9-small", "n_train": 3137, "n_valid": 196, "n_test": 588}
+    assert summary["data"] == {"name": "qm9-small", "n_train": 320, "n_valid": 20, "n_test": 60}
     assert f"MAE_E {summary['test']['mae_energy_mev']:.1f} meV" in done.stdout
     potential, params = jphys.load(folder / "best")
     methane = jphys.make_graph(
