@@ -52,6 +52,13 @@ class Lanes(NamedTuple):
     best: Bank  # (lanes, …) results so far
 
 
+class Waiting(NamedTuple):
+    """All the molecules, on the device."""
+
+    stored: packing.Stored
+    positions: jax.Array  # (m, n_max, 3) Å at the start, zeros beyond the atoms
+
+
 class Loop(NamedTuple):
     lanes: Lanes
     bank: Bank
@@ -75,10 +82,9 @@ def run(stepper: Stepper, energy, params, graphs: Sequence[Graph], fmaxes, *, ma
     Returns:
         Bank of numpy arrays (m, …).
     """
-    n_lanes, waiting = min(n_lanes, len(graphs)), packing.stack(graphs)
-    advance = _compiled(stepper, energy, n_lanes, packing.budget(waiting, n_lanes))
-    waiting = jax.device_put(waiting)
-    limits = jnp.asarray(fmaxes, waiting.nodes.positions.dtype)
+    n_lanes, waiting = min(n_lanes, len(graphs)), _wait(graphs)
+    advance = _compiled(stepper, energy, packing.budget(waiting.stored, n_lanes))
+    limits = jnp.asarray(fmaxes, waiting.positions.dtype)
     loop, done = _begin(stepper, waiting, n_lanes, len(fmaxes)), 0
     while done < len(graphs):
         loop = advance(params, waiting, loop, limits, np.int32(max_steps))
@@ -87,9 +93,16 @@ def run(stepper: Stepper, energy, params, graphs: Sequence[Graph], fmaxes, *, ma
     return jax.tree.map(np.asarray, loop.bank)
 
 
-def _begin(stepper: Stepper, waiting: Graph, n_lanes: int, n_fmax: int) -> Loop:
+def _wait(graphs: Sequence[Graph]) -> Waiting:
+    n_max = max(len(graph.nodes.species) for graph in graphs)
+    positions = [np.asarray(graph.nodes.positions) for graph in graphs]
+    padded = np.stack([np.pad(rows, ((0, n_max - len(rows)), (0, 0))) for rows in positions])
+    return Waiting(packing.store(graphs), jnp.asarray(padded))
+
+
+def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loop:
     """All lanes free, nothing done."""
-    positions = waiting.nodes.positions
+    positions = waiting.positions
     vectors = jnp.zeros((len(positions), n_fmax, *positions.shape[1:]), positions.dtype)
     counts = jnp.zeros((len(positions), n_fmax), jnp.int32)
     bank = Bank(vectors, vectors, counts, counts)
@@ -104,20 +117,22 @@ def _at_rest(stepper: Stepper, positions):
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(stepper: Stepper, energy, n_lanes: int, room: packing.Budget):
+def _compiled(stepper: Stepper, energy, room: packing.Budget):
     """`ROUNDS_PER_CALL` steps of all lanes; jit keeps one compilation per shape."""
     compute = energy_and_forces(energy)
 
     def advance(params, waiting, loop, limits, max_steps):
         def going(carry):
-            return (carry[0] < ROUNDS_PER_CALL) & (carry[1].done < waiting.n_node.shape[0])
+            return (carry[0] < ROUNDS_PER_CALL) & (carry[1].done < len(waiting.positions))
 
         def one_round(carry):
             round_, loop = carry
             loop = _refill(stepper, waiting, loop, room)
-            packed = packing.pack(waiting, loop.lanes.molecule, loop.lanes.busy, room)
+            chosen = jnp.where(loop.lanes.busy, loop.lanes.molecule, -1)
+            packed = packing.pack(waiting.stored, chosen, room)
             force = _shared_force(compute, params, packed)
-            lanes, ended = _advance(stepper, force, packed.mask, loop.lanes, limits, max_steps)
+            real = jnp.arange(waiting.positions.shape[1]) < packed.graph.n_node[:-1, None]
+            lanes, ended = _advance(stepper, force, real, loop.lanes, limits, max_steps)
             return round_ + 1, _store(loop._replace(lanes=lanes), ended)
 
         return jax.lax.while_loop(going, one_round, (jnp.int32(0), loop))[1]
@@ -138,7 +153,8 @@ def _shared_force(compute, params, packed: packing.Pack):
         graph = with_positions(packed.graph, packing.to_flat(packed, positions))
         energies, forces = compute(params, graph)
         defined = jnp.isfinite(energies[:axis_size, None, None])  # no force without an energy
-        return jnp.where(defined, packing.from_flat(packed, forces), jnp.nan), True
+        by_lane = packing.from_flat(packed, forces, positions.shape[1])
+        return jnp.where(defined, by_lane, jnp.nan), True
 
     return lambda positions: force(positions, params, packed)
 
@@ -179,18 +195,19 @@ def _store(loop: Loop, ended) -> Loop:
     return loop._replace(lanes=lanes, bank=bank, done=loop.done + jnp.sum(ended, dtype=jnp.int32))
 
 
-def _refill(stepper: Stepper, waiting: Graph, loop: Loop, room: packing.Budget) -> Loop:
+def _refill(stepper: Stepper, waiting: Waiting, loop: Loop, room: packing.Budget) -> Loop:
     """Give the next waiting molecules to the free lanes, as many as fit beside the busy ones."""
-    lanes, n_molecules = loop.lanes, waiting.n_node.shape[0]
+    lanes, n_molecules = loop.lanes, len(waiting.positions)
     following = loop.taken + jnp.cumsum(~lanes.busy, dtype=jnp.int32) - 1
     fresh = ~lanes.busy & (following < n_molecules)
     molecule = jnp.where(fresh, following, lanes.molecule)
     # The busy lanes come first in the count: what they hold must stay.
     order = jnp.argsort(~lanes.busy, stable=True)
-    fitting = packing.fits(waiting, molecule[order], (lanes.busy | fresh)[order], room)
+    wanted = jnp.where(lanes.busy | fresh, molecule, -1)[order]
+    fitting = packing.fits(waiting.stored, wanted, room)
     fresh &= jnp.zeros_like(fresh).at[order].set(fitting)
     molecule = jnp.where(fresh, molecule, lanes.molecule)
-    started = _at_rest(stepper, waiting.nodes.positions[molecule])
+    started = _at_rest(stepper, waiting.positions[molecule])
     state = jax.tree.map(lambda new, old: _choose(fresh, new, old), started, lanes.state)
     best = lanes.best._replace(status=_choose(fresh, 0, lanes.best.status))
     n_steps = jnp.where(fresh, -1, lanes.n_steps)

@@ -85,7 +85,7 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
     """Modes of every structure of a data set.
 
     Args:
-        nodes: rows (species, positions, …) per structure.
+        nodes: rows (Nodes) per structure.
         terms: rows (atoms, stiffness) of bonds, angles, torsions and contacts per structure.
         chunk: structures per compiled call.
     """
@@ -94,7 +94,7 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
 
     def one(index):
         taken = take_rows(nodes, index[None], n_atom)
-        stable = taken.rows[1] * taken.mask[:, None]
+        stable = taken.rows.positions * taken.mask[:, None]
         prior = Prior(*(_take_terms(t, index, b) for t, b in zip(terms, budgets, strict=True)))
         return jnp.linalg.eigh(prior_hessian(stable, prior))
 

@@ -1,7 +1,7 @@
-"""Structures of mixed size waiting on the device, and the flat Graph of a few of them at a time.
+"""Structures of mixed size end to end on the device, and the flat Graph of a few of them at a time.
 
 The flat graph is assembled under jit, without padding between its members, as `graph.pad(graph.batch(…))`
-would give it: what an energy function sees here is what it saw in training.
+would give it: training and relaxation show a model the same graphs.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jphys.graph import Graph
+from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.ragged import Ragged, make_ragged, take_rows
+
+
+class Stored(NamedTuple):
+    """m structures."""
+
+    nodes: Ragged  # rows: Nodes
+    edges: Ragged  # rows: senders and receivers within the structure, Edges
+    globals: Globals  # (m, …)
 
 
 class Budget(NamedTuple):
@@ -22,39 +31,26 @@ class Budget(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """A flat graph of some waiting structures; member i is graph i, the last graph is padding."""
+    """A flat graph of k chosen structures; member i is graph i, the last graph is padding."""
 
     graph: Graph
-    atoms: jax.Array  # (members, n_max) flat index of each atom
-    mask: jax.Array  # (members, n_max) bool, false beyond the atoms of a member
-    owner: jax.Array  # (n_node,) member of each node; the number of members on padding
-    place: jax.Array  # (n_node,) which atom of its member
+    first: jax.Array  # (k + 1,) first node of each member; for the padding the last node
+    owner: jax.Array  # (n_node,) member of each node; k on padding
+    local: jax.Array  # (n_node,) which atom of its member
 
 
-def stack(graphs: Sequence[Graph]) -> Graph:
-    """Graphs of one structure each with a leading axis, zero-padded to the largest."""
-    n_node = max(len(graph.nodes.species) for graph in graphs)
-    n_edge = max(1, *(len(graph.senders) for graph in graphs))
-
-    def join(size, *fields):
-        filled = [np.concatenate([f, np.zeros((size - len(f), *f.shape[1:]), f.dtype)]) for f in fields]
-        return np.stack(filled)
-
-    def join_all(size, parts):
-        return jax.tree.map(lambda *fields: join(size, *fields), *parts)
-
-    return Graph(
-        nodes=join_all(n_node, [graph.nodes for graph in graphs]),
-        edges=join_all(n_edge, [graph.edges for graph in graphs]),
-        senders=join_all(n_edge, [graph.senders for graph in graphs]),
-        receivers=join_all(n_edge, [graph.receivers for graph in graphs]),
-        globals=join_all(1, [graph.globals for graph in graphs]),
-        n_node=np.array([graph.n_node[0] for graph in graphs], np.int32),
-        n_edge=np.array([graph.n_edge[0] for graph in graphs], np.int32),
+def store(graphs: Sequence[Graph]) -> Stored:
+    """Lay out graphs of one structure each."""
+    return Stored(
+        nodes=make_ragged([graph.nodes for graph in graphs]),
+        edges=make_ragged([(graph.senders, graph.receivers, graph.edges) for graph in graphs]),
+        globals=jax.tree.map(
+            lambda *rows: jnp.asarray(np.concatenate(rows)), *[graph.globals for graph in graphs]
+        ),
     )
 
 
-def budget(waiting: Graph, members: int) -> Budget:
+def budget(stored: Stored, members: int) -> Budget:
     """Room for `members` structures at a time, drawn in any order: mean plus three standard deviations.
 
     Never less than the largest structure needs, nor more than `members` of it.
@@ -65,73 +61,63 @@ def budget(waiting: Graph, members: int) -> Budget:
         usual = members * counts.mean() + 3 * np.sqrt(members) * counts.std()
         return int(np.ceil(np.clip(usual, counts.max(), members * counts.max())))
 
-    return Budget(size(waiting.n_node) + 1, max(1, size(waiting.n_edge)))
+    return Budget(size(stored.nodes.counts) + 1, max(1, size(stored.edges.counts)))
 
 
-def fits(waiting: Graph, chosen, alive, room: Budget):
-    """Which of the wanted structures (members,) fit together: true up to the first that does not."""
-    nodes = jnp.cumsum(jnp.where(alive, waiting.n_node[chosen], 0))
-    edges = jnp.cumsum(jnp.where(alive, waiting.n_edge[chosen], 0))
-    return (nodes < room.n_node) & (edges <= room.n_edge)
+def fits(stored: Stored, chosen, room: Budget):
+    """Which of the chosen structures (k,), −1 for none, fit together: true up to the first that does not."""
+
+    def total(counts):
+        return jnp.cumsum(jnp.where(chosen >= 0, counts[chosen], 0))
+
+    return (total(stored.nodes.counts) < room.n_node) & (total(stored.edges.counts) <= room.n_edge)
 
 
-def pack(waiting: Graph, chosen, alive, room: Budget) -> Pack:
-    """Flat graph of the structures `chosen` (members,) where `alive`; they must fit."""
-    members = chosen.shape[0]
-    n_node = jnp.where(alive, waiting.n_node[chosen], 0)
-    n_edge = jnp.where(alive, waiting.n_edge[chosen], 0)
-    first_node = jnp.cumsum(n_node) - n_node
-    owner, place = _places(n_node, room.n_node)
-    edge_owner, edge_place = _places(n_edge, room.n_edge)
+def pack(stored: Stored, chosen, room: Budget) -> Pack:
+    """Flat graph of the structures `chosen` (k,), −1 for none; they must fit. Runs under jit."""
+    nodes = take_rows(stored.nodes, chosen, room.n_node)
+    edges = take_rows(stored.edges, chosen, room.n_edge)
+    real = chosen >= 0
+    n_node = jnp.where(real, stored.nodes.counts[chosen], 0)
+    n_edge = jnp.where(real, stored.edges.counts[chosen], 0)
+    last = jnp.full(1, room.n_node - 1, n_node.dtype)
+    first = jnp.concatenate([jnp.cumsum(n_node, dtype=n_node.dtype) - n_node, last])
+    senders, receivers, rows = edges.rows
 
-    def flat(fields, owner, place):
-        inside = owner < members
-        row = chosen[jnp.minimum(owner, members - 1)]
-        return jax.tree.map(lambda f: jnp.where(_like(inside, f[row, place]), f[row, place], 0), fields)
+    def ends(local):
+        return jnp.where(edges.mask, first[edges.owner] + local, last[0])
 
-    def ends(field):
-        moved = flat(field, edge_owner, edge_place) + first_node[jnp.minimum(edge_owner, members - 1)]
-        return jnp.where(edge_owner < members, moved, room.n_node - 1)
-
-    def per_graph(field):
-        kept = jnp.where(_like(alive, field[chosen, 0]), field[chosen, 0], 0)
+    def per_graph(rows):
+        kept = _where(real, rows[chosen])
         return jnp.concatenate([kept, jnp.zeros_like(kept[:1])])
 
     graph = Graph(
-        nodes=flat(waiting.nodes, owner, place),
-        edges=flat(waiting.edges, edge_owner, edge_place),
-        senders=ends(waiting.senders),
-        receivers=ends(waiting.receivers),
-        globals=jax.tree.map(per_graph, waiting.globals),
+        nodes=Nodes(*(_where(nodes.mask, rows) for rows in nodes.rows)),
+        edges=Edges(*(_where(edges.mask, field) for field in rows)),
+        senders=ends(senders),
+        receivers=ends(receivers),
+        globals=Globals(*(per_graph(field) for field in stored.globals)),
         n_node=jnp.append(n_node, room.n_node - jnp.sum(n_node)),
         n_edge=jnp.append(n_edge, room.n_edge - jnp.sum(n_edge)),
     )
-    within = jnp.arange(waiting.nodes.species.shape[1])
-    mask = within < n_node[:, None]
-    return Pack(graph, jnp.where(mask, first_node[:, None] + within, 0), mask, owner, place)
+    return Pack(graph, first, nodes.owner, nodes.local)
 
 
-def _places(counts, size: int):
-    """For each of `size` flat rows: which member it belongs to, and which of its rows it is."""
-    ends = jnp.cumsum(counts)
-    rows = jnp.arange(size, dtype=counts.dtype)
-    owner = jnp.searchsorted(ends, rows, side="right").astype(counts.dtype)
-    inside = jnp.minimum(owner, len(counts) - 1)
-    return owner, jnp.where(owner < len(counts), rows - (ends - counts)[inside], 0)
-
-
-def _like(flags, array):
-    return flags.reshape(flags.shape + (1,) * (array.ndim - flags.ndim))
+def _where(flags, rows):
+    """Rows where the leading axes are flagged, zeros elsewhere."""
+    flags = flags.reshape(flags.shape + (1,) * (rows.ndim - flags.ndim))
+    return jnp.where(flags, rows, jnp.zeros_like(rows))
 
 
 def to_flat(packed: Pack, values):
-    """Values (members, n_max, …) on the nodes of the flat graph: (n_node, …), 0 on padding."""
-    inside = packed.owner < values.shape[0]
-    rows = values[jnp.minimum(packed.owner, values.shape[0] - 1), packed.place]
-    return jnp.where(_like(inside, rows), rows, 0)
+    """Values (k, n_max, …) on the nodes of the flat graph: (n_node, …), 0 on padding."""
+    members = len(values)
+    rows = values[jnp.minimum(packed.owner, members - 1), packed.local]
+    return _where(packed.owner < members, rows)
 
 
-def from_flat(packed: Pack, values):
-    """Node values (n_node, …) by member: (members, n_max, …), 0 beyond its atoms."""
-    rows = values[packed.atoms]
-    return jnp.where(_like(packed.mask, rows), rows, 0)
+def from_flat(packed: Pack, values, n_max: int):
+    """Node values (n_node, …) by member: (k, n_max, …), 0 beyond its atoms."""
+    place = jnp.arange(n_max)
+    inside = place < packed.graph.n_node[:-1, None]
+    return _where(inside, values[jnp.where(inside, packed.first[:-1, None] + place, 0)])

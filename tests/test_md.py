@@ -267,9 +267,7 @@ class TestEnergyFn:
 
 def test_the_packed_graph_is_the_padded_batch():
     graphs = [cluster(n, n) for n in (3, 1, 4, 2, 5)]
-    waiting, room = packing.stack(graphs), packing.Budget(14, 40)
-    chosen, alive = jnp.array([4, 1, 0, 3]), jnp.array([True, True, False, True])
-    packed = packing.pack(jax.tree.map(jnp.asarray, waiting), chosen, alive, room)
+    packed = packing.pack(packing.store(graphs), jnp.array([4, 1, -1, 3]), packing.Budget(14, 40))
     expected = pad(batch([graphs[4], graphs[1], graphs[3]]), 14, 40, 4)
     for name in ("nodes", "edges", "senders", "receivers"):
         jax.tree.map(np.testing.assert_array_equal, getattr(packed.graph, name), getattr(expected, name))
@@ -282,4 +280,4 @@ def test_the_packed_graph_is_the_padded_batch():
     )
     flat = with_positions(packed.graph, packing.to_flat(packed, positions)).nodes.positions
     np.testing.assert_array_equal(flat, expected.nodes.positions)
-    np.testing.assert_array_equal(packing.from_flat(packed, flat)[3], positions[3])
+    np.testing.assert_array_equal(packing.from_flat(packed, flat, 5)[3], positions[3])

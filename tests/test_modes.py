@@ -8,6 +8,7 @@ from ase.build import molecule
 
 from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
+from jphys.graph import Nodes
 from jphys.modes import prior_modes
 from jphys.prior import make_prior, prior_energy
 from jphys.ragged import make_ragged
@@ -18,7 +19,9 @@ RIGID_MOTIONS = {"H2O": 6, "C2H6": 6, "CH3CONH2": 6, "CH3CN": 6, "CO2": 5, "HCN"
 
 def lay_out(structures):
     """Nodes and terms of (species, positions) pairs, as a data set holds them."""
-    nodes = make_ragged([(np.asarray(s), np.asarray(p, np.float32)) for s, p in structures])
+    nodes = make_ragged(
+        [Nodes(np.asarray(p, np.float32), np.asarray(s), np.ones(len(s), bool)) for s, p in structures]
+    )
     priors = [make_prior(s, p) for s, p in structures]
     terms = tuple(make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in range(4))
     return nodes, terms

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jphys import packing
 from jphys.data.structures import Structures, graphs
-from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.graph import Graph
 from jphys.modes import Modes, prior_modes
 from jphys.objectives import Labels
 from jphys.prior import Prior, Terms, make_prior
@@ -30,13 +31,12 @@ class Budget:
 class Dataset(NamedTuple):
     """Structures on the device."""
 
-    nodes: Ragged  # rows: species, positions, forces or None
-    edges: Ragged  # rows: senders, receivers (within the structure), shifts, bond_type
+    stored: packing.Stored
+    forces: Ragged | None  # rows: (3,) eV/Å, labels
     terms: (
         tuple[Ragged, ...] | None
     )  # bonds, angles, torsions, contacts; rows: atoms (within the structure), stiffness
     modes: Modes | None  # of the prior, per structure
-    cell: jax.Array | np.ndarray  # (m, 3, 3)
     energy: jax.Array | np.ndarray  # (m,) eV, relative
 
 
@@ -50,28 +50,17 @@ def make_dataset(structures: Structures, energy, *, cutoff: float, with_prior: b
         with_prior: also build the classical prior's terms; for stable molecules only.
     """
     made = graphs(structures, cutoff=cutoff + MARGIN)
-    ends = np.cumsum(structures.n_atoms)
-    forces = structures.forces
-    split = None if forces is None else np.split(forces.astype(np.float32), ends[:-1])
-    nodes = make_ragged(
-        [
-            (g.nodes.species, np.asarray(g.nodes.positions, np.float32), None if split is None else split[i])
-            for i, g in enumerate(made)
-        ]
-    )
-    edges = make_ragged([(g.senders, g.receivers, g.edges.shifts, g.edges.bond_type) for g in made])
-    terms = modes = None
+    stored, forces, terms, modes = packing.store(made), None, None, None
+    if structures.forces is not None:
+        forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
     if with_prior:
         priors = [make_prior(g.nodes.species, g.nodes.positions) for g in made]
         terms = tuple(
             make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors])
             for kind in range(len(Prior._fields))
         )
-        modes = prior_modes(nodes, terms)
-    cell = np.asarray(structures.cell, np.float32)
-    return jax.tree.map(
-        jnp.asarray, Dataset(nodes, edges, terms, modes, cell, np.asarray(energy, np.float32))
-    )
+        modes = prior_modes(stored.nodes, terms)
+    return Dataset(stored, forces, terms, modes, jnp.asarray(energy, jnp.float32))
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -106,8 +95,8 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
     if dataset.terms is not None:
         n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.terms)
     return Budget(
-        n_node=largest_total(np.asarray(dataset.nodes.counts), batches) + 1,
-        n_edge=max(largest_total(np.asarray(dataset.edges.counts), batches), 1),
+        n_node=largest_total(np.asarray(dataset.stored.nodes.counts), batches) + 1,
+        n_edge=max(largest_total(np.asarray(dataset.stored.edges.counts), batches), 1),
         n_graph=batches.shape[-1] + 1,
         n_term=n_term,
     )
@@ -115,39 +104,24 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
 
 def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
     """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
-    nodes = take_rows(dataset.nodes, chosen, budget.n_node)
-    edges = take_rows(dataset.edges, chosen, budget.n_edge)
-    real = chosen >= 0
-    n_node = jnp.where(real, dataset.nodes.counts[chosen], 0)
-    n_edge = jnp.where(real, dataset.edges.counts[chosen], 0)
-    # One more entry so that padding rows, whose owner is len(chosen), find the padding's last node.
-    first = jnp.concatenate([jnp.cumsum(n_node) - n_node, jnp.array([budget.n_node - 1])])
-    species, positions, forces = nodes.rows
-    senders, receivers, shifts, bond_type = edges.rows
-
-    def node_index(local, taken):
-        return jnp.where(taken.mask, first[taken.owner] + local, budget.n_node - 1)
-
-    graph = Graph(
-        nodes=Nodes(positions * nodes.mask[:, None], species * nodes.mask, nodes.mask),
-        edges=Edges(shifts * edges.mask[:, None], bond_type * edges.mask, edges.mask),
-        senders=node_index(senders, edges),
-        receivers=node_index(receivers, edges),
-        globals=Globals(_pad_row(dataset.cell[chosen] * real[:, None, None]), _pad_row(real)),
-        n_node=jnp.append(n_node, budget.n_node - n_node.sum()),
-        n_edge=jnp.append(n_edge, budget.n_edge - n_edge.sum()),
-    )
+    packed = packing.pack(dataset.stored, chosen, packing.Budget(budget.n_node, budget.n_edge))
+    forces = terms = modes = None
+    if dataset.forces is not None:
+        rows = take_rows(dataset.forces, chosen, budget.n_node)
+        forces = rows.rows * rows.mask[:, None]
+    if dataset.terms is not None:
+        terms = _take_prior(dataset.terms, chosen, packed.first, budget)
+    if dataset.modes is not None:
+        modes = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes)
     labels = Labels(
-        energy=_pad_row(jnp.where(real, dataset.energy[chosen], 0.0)),
+        energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
         index=jnp.append(chosen, -1),
-        local=nodes.local,
-        forces=None if forces is None else forces * nodes.mask[:, None],
-        prior=None if dataset.terms is None else _take_prior(dataset.terms, chosen, first, budget),
-        modes=None
-        if dataset.modes is None
-        else jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes),
+        local=packed.local,
+        forces=forces,
+        prior=terms,
+        modes=modes,
     )
-    return graph, labels
+    return packed.graph, labels
 
 
 def _pad_row(array):
