@@ -129,7 +129,8 @@ def test_noise_belongs_to_the_structure(dataset, config):
                 np.testing.assert_allclose(delta[nodes], found[place], atol=1e-6)
             elif place >= 0:
                 found[place] = delta[nodes]
-    assert len(found) == 4 and all(np.abs(delta).max() > 1e-3 for delta in found.values())
+    moved = [np.abs(delta).max() > 1e-3 for delta in found.values()]  # thermal: at times along no mode
+    assert len(found) == 4 and sum(moved) >= 2
     other = objectives.displacements(jax.random.key(6), labels, graph, config, N_ATOM)
     assert np.abs(np.asarray(other) - delta).max() > 1e-2
 

@@ -134,8 +134,23 @@ def test_a_broken_structure_leaves_the_state_alone_and_is_named(parts, step, sgd
     assert np.asarray(report.finite).all() and int(state.step) == 1
 
 
+def test_matrices_get_orthogonal_updates():
+    """Muon: the singular values of an update are alike, whatever those of the gradient."""
+    optimizer = make_optimizer(1e-3, 0.0, 10.0, 100)
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
+    gradient = ((left * np.geomspace(1.0, 0.1, 8)) @ right).astype(np.float32)
+    params = {"kernel": np.zeros((8, 8), np.float32), "bias": np.zeros(8, np.float32)}
+    state, update = optimizer.init(params), params
+    for _ in range(3):
+        update, state = optimizer.update({"kernel": gradient, "bias": gradient[0]}, state, params)
+    values = np.linalg.svd(np.asarray(update["kernel"]), compute_uv=False)
+    assert values.max() / values.min() < 2.5 and values.mean() == pytest.approx(1e-3, rel=0.3)
+    np.testing.assert_array_equal(np.sign(update["bias"]), -np.sign(gradient[0]))
+
+
 def test_the_schedule_warms_up_and_falls():
-    """From the sizes of AdamW's steps on a constant gradient: about the learning rate each."""
+    """From the sizes of Nesterov-AdamW's steps of a bias on a constant gradient: about the learning rate."""
     optimizer = make_optimizer(1e-3, 0.0, 1.0, 100)
     params = np.zeros(1, np.float32)
     state, sizes = optimizer.init(params), []
@@ -143,7 +158,7 @@ def test_the_schedule_warms_up_and_falls():
         update, state = optimizer.update(np.full(1, 0.5, np.float32), state, params)
         sizes.append(-np.asarray(update).item())
     assert sizes[0] == 0 and np.argmax(sizes) == 2
-    assert max(sizes) == pytest.approx(1e-3, rel=1e-3)
+    assert max(sizes) == pytest.approx(1e-3, rel=0.1)
     assert sizes[50] == pytest.approx(5e-4, rel=0.1) and sizes[-1] < 2e-5
 
 
