@@ -13,12 +13,14 @@ from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from jphys import bonds, data, elements, md, models, reliability, training, units
+    from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
     from jphys.md import energy_fn, relax
     from jphys.models import TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
 
 __all__ = [
+    "Calculator",
     "Graph",
     "Potential",
     "TransformerConfig",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Calculator": "jphys.calculator",
     "Potential": "jphys.models.potential",
     "TransformerConfig": "jphys.models",
     "energy_fn": "jphys.md",

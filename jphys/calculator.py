@@ -1,0 +1,83 @@
+"""Any jphys potential as a calculator of ASE: optimisers, dynamics, NEB, vibrations."""
+
+from typing import Any, ClassVar
+
+import ase
+import jax
+import numpy as np
+from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from jphys.derivatives import energy_and_forces, energy_forces_stress
+from jphys.graph import from_ase, pad
+from jphys.models.potential import Potential, check_elements
+
+GROWTH = 1.25  # a shape that no longer fits grows to this multiple of what is needed
+
+
+class Calculator(AseCalculator):
+    """Energy, forces, stress and energies per atom of a potential.
+
+    The energy is that of `potential.energy`: relative to the sum of its reference energies, which
+    `jphys.reference_energy` gives. One compiled function serves all structures that fit into its static
+    shape; a larger one makes the shape grow, with room to spare.
+
+    Args:
+        potential: the model.
+        params: its parameters.
+        bonds: (m, 3) int rows (i, j, order) for a model that reads bond types; they stay as they are while
+            atoms move.
+
+    Raises:
+        ValueError: at the first calculation, for an element that the potential does not know, charges or
+            magnetic moments, and boundaries that are periodic in some directions only.
+        PropertyNotImplementedError: for the stress of a molecule.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress", "energies"]
+
+    def __init__(self, potential: Potential, params, *, bonds=None):
+        super().__init__()
+        self.potential, self.params, self.bonds = potential, jax.device_put(params), bonds
+        self.room: tuple[int, int] = (0, 0)  # atoms, edges
+        self._molecule = jax.jit(energy_and_forces(potential))
+        self._crystal = jax.jit(energy_forces_stress(potential))
+        self._energies = jax.jit(potential.atom_energies)
+
+    def calculate(self, atoms: ase.Atoms | None = None, properties=("energy",), system_changes=all_changes):
+        """Fill `results`; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ValueError("atoms must be given, got None")
+        graph = self._graph(self.atoms)
+        n = len(self.atoms)
+        if self.atoms.pbc.all():
+            energy, forces, stress = jax.device_get(self._crystal(self.params, graph))
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].astype(float))
+        elif "stress" in properties:
+            raise PropertyNotImplementedError("stress needs a cell that is periodic in all directions")
+        else:
+            energy, forces = jax.device_get(self._molecule(self.params, graph))
+        self.results["energy"] = self.results["free_energy"] = float(energy[0])
+        self.results["forces"] = forces[:n].astype(float)
+        if "energies" in properties:
+            self.results["energies"] = np.asarray(self._energies(self.params, graph))[:n].astype(float)
+
+    def _graph(self, atoms: ase.Atoms) -> Any:
+        """Padded graph of the atoms; the shape only ever grows."""
+        for name, values in (
+            ("initial charges", atoms.get_initial_charges()),
+            ("initial magnetic moments", atoms.get_initial_magnetic_moments()),
+        ):
+            if np.any(values):
+                raise ValueError(f"{name} must be zero, the potential has none, got {values.tolist()}")
+        check_elements(self.potential, atoms.numbers)
+        graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=self.bonds)
+        n_node, n_edge = self.room
+        self.room = _grown(n_node, len(graph.nodes.species) + 1), _grown(n_edge, max(len(graph.senders), 1))
+        return pad(graph, *self.room, n_graph=2)
+
+
+def _grown(size: int, needed: int) -> int:
+    return size if size >= needed else int(np.ceil(GROWTH * needed))

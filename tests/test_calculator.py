@@ -1,0 +1,127 @@
+"""The ASE calculator against the graph path, and inside ASE's own tools."""
+
+import dataclasses
+
+import ase
+import jax
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.optimize import BFGS
+
+import jphys
+from jphys.calculator import Calculator
+from jphys.data.qm9 import load_small
+from jphys.graph import from_ase
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return jphys.load("qm9-small")
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """An untrained model that knows every element; its parameters are far from the start values."""
+    potential = jphys.make_potential(jphys.TransformerConfig(channels=16, blocks=1, heads=4, n_basis=8))
+    params = jax.jit(potential.init)(jax.random.key(0), from_ase(molecule("H2O")))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves)]
+    return potential, jax.tree.unflatten(tree, moved)
+
+
+@pytest.mark.parametrize("name", ["H2O", "C6H6", "CH3CONH2"])
+def test_one_energy_on_both_paths(pretrained, name):
+    potential, params = pretrained
+    atoms = molecule(name)
+    atoms.calc = Calculator(potential, params)
+    energy, forces = jphys.energy_and_forces(potential)(params, from_ase(atoms))
+    assert atoms.get_potential_energy() == pytest.approx(float(energy[0]), abs=1e-5)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-4)
+    assert atoms.get_potential_energies().sum() == pytest.approx(float(energy[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["one atom", "triclinic"])
+def test_stress_and_forces_are_those_of_finite_differences(fresh, cell):
+    atoms = bulk("Al", a=2.86)
+    if cell == "triclinic":
+        atoms = bulk("Al", a=4.05).repeat((2, 1, 1))
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + np.triu(np.full((3, 3), 0.07), 1)), scale_atoms=True)
+        atoms.rattle(0.05, seed=1)
+    atoms.calc = Calculator(*fresh)
+    stress = atoms.get_stress()
+    np.testing.assert_allclose(
+        stress, calculate_numerical_stress(atoms, eps=1e-3), atol=2e-3 * np.abs(stress).max() + 1e-5
+    )
+    forces = atoms.get_forces()
+    np.testing.assert_allclose(
+        forces, calculate_numerical_forces(atoms, eps=1e-3), atol=5e-3 * max(np.abs(forces).max(), 0.1)
+    )
+
+
+def counting(potential):
+    """The potential, and a list that grows with every trace of its energy."""
+    traces = []
+
+    def energy(params, graph):
+        traces.append(graph.nodes.species.shape)
+        return potential.energy(params, graph)
+
+    return dataclasses.replace(potential, energy=energy), traces
+
+
+def test_fifty_molecules_of_different_size_compile_few_times(pretrained):
+    potential, traces = counting(pretrained[0])
+    calculator = Calculator(potential, pretrained[1])
+    data = load_small()
+    ends = np.cumsum(data.n_atoms)
+    for index in np.random.default_rng(0).permutation(len(data.n_atoms))[:50]:
+        rows = slice(ends[index] - data.n_atoms[index], ends[index])
+        atoms = ase.Atoms(data.species[rows], data.positions[rows], calculator=calculator)
+        assert np.isfinite(atoms.get_potential_energy())
+    assert 1 <= len(traces) <= 6
+
+
+def test_dynamics_with_changing_neighbours_compiles_few_times(fresh):
+    potential, traces = counting(fresh[0])
+    atoms = bulk("Al", a=4.05, cubic=True).repeat(2)
+    atoms.calc = Calculator(potential, fresh[1])
+    rng, counts = np.random.default_rng(0), set()
+    for _ in range(200):
+        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
+        assert np.isfinite(atoms.get_forces()).all()
+        counts.add(len(from_ase(atoms, cutoff=potential.cutoff).senders))
+    assert len(counts) > 20
+    assert 1 <= len(traces) <= 3
+
+
+def test_a_molecule_relaxes_in_ase(pretrained):
+    atoms = molecule("CH3OH")
+    atoms.rattle(0.05, seed=0)
+    atoms.calc = Calculator(*pretrained)
+    before = atoms.get_potential_energy()
+    assert BFGS(atoms, logfile=None).run(fmax=0.01, steps=200)
+    assert atoms.get_potential_energy() < before
+
+
+def test_what_the_model_cannot_treat_is_refused_by_name(pretrained):
+    def energy(atoms):
+        atoms.calc = Calculator(*pretrained)
+        return atoms.get_potential_energy()
+
+    with pytest.raises(ValueError, match="elements H, C, N, O, F, got Cl"):
+        energy(molecule("HCl"))
+    charged = molecule("H2O")
+    charged.set_initial_charges([1.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match="initial charges must be zero"):
+        energy(charged)
+    slab = molecule("H2O", cell=[9.0, 9.0, 9.0], pbc=[True, True, False])
+    with pytest.raises(ValueError, match="pbc must be all true or all false"):
+        energy(slab)
+    free = molecule("H2O", calculator=Calculator(*pretrained))
+    with pytest.raises(PropertyNotImplementedError, match="stress needs a cell"):
+        free.get_stress()
