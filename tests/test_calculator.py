@@ -57,10 +57,8 @@ def test_stress_and_forces_are_those_of_finite_differences(fresh, cell):
     np.testing.assert_allclose(
         stress, calculate_numerical_stress(atoms, eps=1e-3), atol=2e-3 * np.abs(stress).max() + 1e-5
     )
-    forces = atoms.get_forces()
-    np.testing.assert_allclose(
-        forces, calculate_numerical_forces(atoms, eps=1e-3), atol=5e-3 * max(np.abs(forces).max(), 0.1)
-    )
+    # Energies are float32: larger steps than ASE's own.
+    np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-2), atol=1e-3)
 
 
 def counting(potential):
