@@ -91,7 +91,7 @@ def make_step(
         (total, (means, finite)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params, dataset, chosen, step_key
         )
-        norm = optax.global_norm(gradient)
+        norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         rate = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))

@@ -40,7 +40,7 @@ def at_rest(forces, matrix, positions):
 
 def test_forces_are_finite_differences(case, formamide):
     species, positions, bonds = formamide
-    step = 1e-3
+    step = 2e-4  # the surface is C¹ where continuations join: a small step seldom meets one
 
     def energy(move):
         return case.padded(make_graph(species, positions + move, bonds=bonds))[0][0]

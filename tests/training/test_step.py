@@ -218,6 +218,6 @@ def test_four_devices_give_the_losses_of_one():
     assert set(one[0]) == {"energy", "mask", "bound", "restore", "total", "norm"}
     for ours, theirs in zip(four, one, strict=True):
         for name, value in theirs.items():
-            assert ours[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+            assert ours[name] == pytest.approx(value, rel=2e-4, abs=1e-9), name
     assert one[0]["total"] != one[1]["total"]
     assert OBJECTIVES["physics"].uses_prior
