@@ -9,7 +9,7 @@ from ase.build import molecule
 from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
 from jphys.graph import Nodes
-from jphys.modes import prior_modes
+from jphys.modes import Modes, prior_modes
 from jphys.prior import make_prior, prior_energy
 from jphys.ragged import make_ragged
 
@@ -40,8 +40,8 @@ def finite_difference_hessian(species, positions):
 def modes():
     """Modes of all the molecules in chunks of 4, and their number of atoms."""
     structures = [(molecule(name).numbers, molecule(name).positions) for name in RIGID_MOTIONS]
-    found = prior_modes(*lay_out(structures), chunk=4)
-    return {name: jax.tree.map(lambda rows: np.asarray(rows)[i], found) for i, name in enumerate(RIGID_MOTIONS)}  # noqa: B023, E501  # fmt: skip
+    found = [np.asarray(rows) for rows in prior_modes(*lay_out(structures), chunk=4)]
+    return {name: Modes(*(rows[i] for rows in found)) for i, name in enumerate(RIGID_MOTIONS)}
 
 
 @pytest.mark.parametrize("name", RIGID_MOTIONS)

@@ -34,7 +34,9 @@ def curvatures(name):
     return np.linalg.eigvalsh(0.5 * (matrix + matrix.T))
 
 
-@pytest.mark.parametrize("name, softness", [("H2", -0.244), ("HCl", 0.660), ("CO", 1.085), ("F2", 1.085), ("Cl2", 2.068)])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    "name, softness", [("H2", -0.244), ("HCl", 0.660), ("CO", 1.085), ("F2", 1.085), ("Cl2", 2.068)]
+)
 def test_stretch_of_diatomics(x64, name, softness):
     """k = A/(r − B)³·0.8929² with A = 1.734 Eh·a0 and B by the rows of the periodic table (Schlegel 1984).
 
@@ -122,7 +124,9 @@ def test_torsions_by_a_textbook_formula(x64, rng):
     """φ of atan2(|b|a·(b×c), (a×b)·(b×c)) for random chains."""
     chains = rng.normal(size=(20, 4, 3))
     for chain in chains:
-        s_cos, s_sin = torsion_vectors(jnp.asarray(chain), Terms(np.array([[0, 1, 2, 3]]), np.ones(1), np.ones(1, bool)))[0]  # fmt: skip  # noqa: E501
+        s_cos, s_sin = torsion_vectors(
+            jnp.asarray(chain), Terms(np.array([[0, 1, 2, 3]]), np.ones(1), np.ones(1, bool))
+        )[0]
         a, b, c = np.diff(chain, axis=0)
         phi = np.arctan2(np.linalg.norm(b) * a @ np.cross(b, c), np.cross(a, b) @ np.cross(b, c))
         assert float(jnp.arctan2(s_sin, s_cos)) == pytest.approx(phi)

@@ -106,9 +106,14 @@ def test_a_batch_is_what_the_graph_module_makes(structures, dataset, chosen):
     np.testing.assert_array_equal(graph.n_edge[mask], expected.n_edge[: len(kept)])
     for ours, theirs in zip(graph.nodes, expected.nodes):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    for ours, theirs in zip((*graph.edges, graph.senders, graph.receivers), (*expected.edges, expected.senders, expected.receivers)):  # fmt: skip  # noqa: E501
+    for ours, theirs in zip(
+        (*graph.edges, graph.senders, graph.receivers),
+        (*expected.edges, expected.senders, expected.receivers),
+    ):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(labels.local[expected.nodes.mask], np.concatenate([np.arange(made[i].n_node[0]) for i in kept]))  # fmt: skip  # noqa: E501
+    np.testing.assert_array_equal(
+        labels.local[expected.nodes.mask], np.concatenate([np.arange(made[i].n_node[0]) for i in kept])
+    )
 
 
 def test_energies_of_a_batch_are_those_of_its_members(structures, dataset):

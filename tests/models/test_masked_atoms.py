@@ -116,7 +116,9 @@ def test_bonds_between_shown_atoms_are_seen(logits):
     compute, params = logits
     without = [bond for bond in BONDS if bond != (0, 3, 1)]
     difference = np.abs(compute(params, bonds=without) - compute(params)).max()
-    assert (difference > 1e-5) == any("bond_scale" in block["attention"] for name, block in params.items() if "block" in name)  # fmt: skip  # noqa: E501
+    assert (difference > 1e-5) == any(
+        "bond_scale" in block["attention"] for name, block in params.items() if "block" in name
+    )
 
 
 def test_hidden_atoms_keep_their_place(logits):

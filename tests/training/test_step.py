@@ -83,7 +83,9 @@ def test_one_compilation_serves_all_batches(parts, step, sgd):
 
 
 def test_losses_gradient_and_averages(parts, step, sgd):
-    """Means over the real structures, λ-weighted; p − 0.001 g; average r·a + (1 − r)·p, r = min(0.9, (1 + n)/(10 + n))."""  # fmt: skip  # noqa: E501
+    """λ-weighted means over the real structures; p − 0.001 g; average r·a + (1 − r)·p with
+    r = min(0.9, (1 + n)/(10 + n)).
+    """
     dataset, plan, budget, params = parts
     state = fresh(params, sgd)
     average, now, potential = as_numpy(params), params, make_potential(CONFIG)
