@@ -6,6 +6,8 @@ import sys
 # Parameters of glibc's mallopt, from its malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _NEVER = 2**31 - 1  # bytes; the largest int
+_HUGE_PAGES = 14  # MADV_HUGEPAGE of sys/mman.h
+_HUGE_PAGE = 2**21  # bytes
 
 
 def keep_freed_memory() -> bool:
@@ -16,14 +18,36 @@ def keep_freed_memory() -> bool:
     call: half of the time of a training step. To be called before the first jax computation, because
     threads that already allocate keep their own pools. The process stays at the size of its peak.
 
+    Where the kernel offers huge pages on request, the memory consists of them: the arrays of a step are
+    read from end to end, and finding their 4 kB pages takes a tenth of its time.
+
     Returns:
         Whether it took effect; elsewhere than on glibc nothing changes.
     """
     if not sys.platform.startswith("linux"):
         return False
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        libc = ctypes.CDLL(None)
+        mallopt = libc.mallopt
     except AttributeError:  # another C library
         return False
     settings = (_MMAP_THRESHOLD, _NEVER), (_TRIM_THRESHOLD, _NEVER), (_ARENA_MAX, 1)
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    if not all([mallopt(name, value) == 1 for name, value in settings]):
+        return False
+    _ask_for_huge_pages(libc)
+    return True
+
+
+def _ask_for_huge_pages(libc) -> None:
+    """Mark the heap's next 2 GB: a block taken and freed untouched, which the settings above keep."""
+    size = 2**31 - _HUGE_PAGE
+    libc.malloc.restype = ctypes.c_void_p
+    libc.malloc.argtypes = (ctypes.c_size_t,)
+    libc.free.argtypes = (ctypes.c_void_p,)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    block = libc.malloc(size)
+    if block is None:  # a limit on virtual memory: ordinary pages then
+        return
+    start = -(-block // _HUGE_PAGE) * _HUGE_PAGE
+    libc.madvise(start, block + size - start, _HUGE_PAGES)
+    libc.free(block)

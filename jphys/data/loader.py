@@ -40,16 +40,18 @@ class Dataset(NamedTuple):
     energy: jax.Array | np.ndarray  # (m,) eV, relative
 
 
-def make_dataset(structures: Structures, energy, *, cutoff: float, with_prior: bool) -> Dataset:
+def make_dataset(structures: Structures, energy, *, cutoff: float, displaced: bool, with_prior: bool) -> Dataset:
     """Lay out the structures for `take_batch`.
 
     Args:
         structures: the data.
         energy: (m,) eV relative to the reference energies.
-        cutoff: Å of the model; crystals get the pairs within cutoff + MARGIN, molecules all pairs.
+        cutoff: Å of the model.
+        displaced: whether atoms will move; crystals then get the pairs within cutoff + MARGIN and
+            molecules all pairs, otherwise both those within the cutoff.
         with_prior: also build the classical prior's terms; for stable molecules only.
     """
-    made = graphs(structures, cutoff=cutoff + MARGIN)
+    made = graphs(structures, cutoff=cutoff + MARGIN * displaced, all_pairs=displaced)
     stored, forces, terms, modes = packing.store(made), None, None, None
     if structures.forces is not None:
         forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
@@ -135,8 +137,3 @@ def _take_prior(terms: tuple[Ragged, ...], chosen, first, budget: Budget) -> Pri
         return Terms((atoms + first[taken.owner][:, None]) * taken.mask[:, None], stiffness, taken.mask)
 
     return Prior(*(take(ragged, slots) for ragged, slots in zip(terms, budget.n_term)))
-
-
-def gather_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
-    """`take_batch` for all shards: chosen (n_shards, k) -> graph and labels with a leading shard axis."""
-    return jax.vmap(lambda row: take_batch(dataset, row, budget))(chosen)

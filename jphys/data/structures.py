@@ -51,8 +51,15 @@ def take(structures: Structures, chosen) -> Structures:
     )
 
 
-def graphs(structures: Structures, *, cutoff: float | None = None) -> list[Graph]:
-    """One Graph per structure: all pairs for molecules, pairs within `cutoff` (Å) for crystals."""
+def graphs(structures: Structures, *, cutoff: float | None = None, all_pairs: bool = True) -> list[Graph]:
+    """One Graph per structure.
+
+    Args:
+        structures: molecules and crystals.
+        cutoff: Å; crystals get the pairs closer than it.
+        all_pairs: whether molecules get every pair, so that their atoms may move at will; else they are
+            treated as crystals are.
+    """
     atom_ends, bond_ends = np.cumsum(structures.n_atoms), np.cumsum(structures.n_bonds)
     made = []
     for i in range(len(structures)):
@@ -64,7 +71,7 @@ def graphs(structures: Structures, *, cutoff: float | None = None) -> list[Graph
                 structures.species[atoms],
                 structures.positions[atoms],
                 cell=cell,
-                cutoff=cutoff if cell is not None else None,
+                cutoff=None if cell is None and all_pairs else cutoff,
                 bonds=bonds,
             )
         )

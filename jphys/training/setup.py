@@ -14,7 +14,8 @@ from jphys.data.splits import split
 from jphys.data.structures import Structures, take
 from jphys.models import Potential, make_potential
 from jphys.training.config import TrainConfig, check_losses
-from jphys.training.step import TrainState, data_mesh, make_optimizer, make_step, start_state
+from jphys.training.optimizer import make_optimizer
+from jphys.training.step import TrainState, data_mesh, make_step, start_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,11 @@ def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
     model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
     potential, mesh = make_potential(model), data_mesh()
     dataset = make_dataset(
-        data.train.structures, data.train.energy, cutoff=model.cutoff, with_prior=config.losses.uses_prior
+        data.train.structures,
+        data.train.energy,
+        cutoff=model.cutoff,
+        displaced=config.losses.displaces,
+        with_prior=config.losses.uses_prior,
     )
     sizes, shards = data.train.structures.n_atoms, mesh.size
     epochs = [plan_epoch(sizes, config.batch_size, shards, config.seed, e) for e in range(config.epochs)]

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
-from jphys.data.loader import Budget, Dataset, gather_batch
+from jphys.data.loader import Budget, Dataset, take_batch
 from jphys.objectives import ObjectiveConfig, losses
 
 
@@ -37,20 +36,6 @@ def data_mesh() -> Mesh:
     return Mesh(np.array(jax.devices()), ("data",))
 
 
-def make_optimizer(learning_rate: float, weight_decay: float, clip: float, n_steps: int):
-    """Muon for matrices, AdamW for all else, under a warm-up and cosine schedule; gradients clipped.
-
-    Muon (K. Jordan et al. 2024) makes the update of a matrix orthogonal: every direction is learnt at the
-    same pace. At equal epochs it leaves a third less restoring loss than AdamW (docs/log.md).
-    """
-    warmup = min(max(n_steps // 50, 1), 500)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, warmup, max(n_steps, warmup + 1), 0.005 * learning_rate
-    )
-    muon = optax.contrib.muon(schedule, weight_decay=weight_decay, adam_weight_decay=weight_decay)
-    return optax.chain(optax.clip_by_global_norm(clip), muon)
-
-
 def start_state(params, optimizer) -> TrainState:
     """State before the first step."""
     copy = jax.tree.map(jnp.copy, params)
@@ -73,17 +58,26 @@ def make_step(
 
     A step with a non-finite loss or gradient leaves the state as it was.
     """
-    shards = NamedSharding(mesh, PartitionSpec("data"))
+    everywhere, spread = PartitionSpec(), PartitionSpec("data")
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, spread, everywhere),
+        out_specs=(everywhere, spread),
+    )
+    def sums(params, dataset, chosen, key):
+        graph, labels = take_batch(dataset, chosen[0], budget)
+        found = losses(potential, params, graph, labels, objective, n_atom=n_atom, key=key)
+        finite = jnp.stack([jnp.isfinite(values) for values in found.values()]).all(axis=0)
+        return jax.lax.psum({name: jnp.sum(v) for name, v in found.items()}, "data"), finite[:-1]
 
     def loss(params, dataset, chosen, key):
-        graph, labels = jax.lax.with_sharding_constraint(gather_batch(dataset, chosen, budget), shards)
-        one_shard = partial(losses, potential, config=objective, n_atom=n_atom)
-        found = jax.vmap(lambda g, la: one_shard(params, g, la, key=key))(graph, labels)
+        totals, finite = sums(params, dataset, chosen, key)
         count = jnp.maximum(jnp.sum(chosen >= 0), 1)
-        means = {name: jnp.sum(values) / count for name, values in found.items()}
+        means = {name: value / count for name, value in totals.items()}
         total = sum(getattr(objective, name) * value for name, value in means.items())
-        finite = jnp.stack([jnp.isfinite(values) for values in found.values()]).all(axis=0)
-        return total, (means | {"total": total}, finite[:, :-1].reshape(-1))
+        return total, (means | {"total": total}, finite)
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, dataset: Dataset, chosen, key):

@@ -8,7 +8,7 @@ from ase.build import bulk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jphys.data.loader import MARGIN, Budget, budget_for, gather_batch, make_dataset, plan_epoch, take_batch
+from jphys.data.loader import MARGIN, Budget, budget_for, make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, graphs, take
 from jphys.graph import batch, pad, validate
@@ -64,7 +64,7 @@ def structures():
 
 @pytest.fixture(scope="module")
 def dataset(structures):
-    return make_dataset(structures, np.arange(11) / 10, cutoff=4.0, with_prior=True)
+    return make_dataset(structures, np.arange(11) / 10, cutoff=4.0, displaced=True, with_prior=True)
 
 
 @pytest.mark.parametrize("n_shards", [1, 2])
@@ -146,17 +146,6 @@ def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
         assert not np.asarray(ours[3]).any()
 
 
-def test_shards_are_batches_of_their_own(dataset):
-    chosen = np.array([[1, 4], [-1, 9]])
-    budget = budget_for(dataset, chosen)
-    together = jax.jit(lambda rows: gather_batch(dataset, rows, budget))(chosen)
-    take_one = jax.jit(lambda rows: take_batch(dataset, rows, budget))
-    for k in range(2):
-        alone = take_one(chosen[k])
-        for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_array_equal(ours[k], theirs)
-
-
 def test_forces_and_crystals(rng):
     """Labels of forces follow their atoms; crystals have the edges within cutoff + MARGIN, and their cell."""
     crystals = [
@@ -176,7 +165,7 @@ def test_forces_and_crystals(rng):
         n_bonds=np.zeros(3, np.int32),
         bonds=np.zeros((0, 3), np.int32),
     )
-    dataset = make_dataset(structures, np.zeros(3), cutoff=3.0, with_prior=False)
+    dataset = make_dataset(structures, np.zeros(3), cutoff=3.0, displaced=True, with_prior=False)
     graph, labels = take_batch(dataset, np.array([2, 0]), budget_for(dataset, np.array([[1, 2]])))
     assert labels.prior is None and labels.modes is None
     assert labels.forces is not None and structures.forces is not None
@@ -186,3 +175,20 @@ def test_forces_and_crystals(rng):
     within = [len(g.senders) for g in graphs(structures, cutoff=3.0 + MARGIN)]
     np.testing.assert_array_equal(graph.n_edge[:2], [within[2], within[0]])
     assert jnp.isfinite(graph.nodes.positions).all()
+
+
+def test_structures_that_stay_have_no_pairs_beyond_the_cutoff(structures):
+    """Counted from the distances; and the energy is that of all pairs."""
+    still = make_dataset(structures, np.zeros(11), cutoff=2.5, displaced=False, with_prior=False)
+    ends = np.cumsum(structures.n_atoms)
+    for count, atoms in zip(still.stored.edges.counts, np.split(structures.positions, ends[:-1])):
+        distances = np.linalg.norm(atoms[:, None] - atoms, axis=-1)
+        assert count == np.sum(distances < 2.5) - len(atoms)
+    moving = make_dataset(structures, np.zeros(11), cutoff=2.5, displaced=True, with_prior=False)
+    assert np.sum(still.stored.edges.counts) < np.sum(moving.stored.edges.counts)
+    potential = make_potential(TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=2.5))
+    chosen = np.arange(11)
+    graphs_of = [take_batch(data, chosen, budget_for(data, chosen[None]))[0] for data in (still, moving)]
+    params = potential.init(jax.random.key(0), graphs_of[0])
+    few, all_of_them = (potential.energy(params, graph) for graph in graphs_of)
+    np.testing.assert_allclose(few, all_of_them, rtol=1e-5, atol=1e-5)

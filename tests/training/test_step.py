@@ -19,7 +19,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
 from jphys.objectives import OBJECTIVES, ObjectiveConfig, losses
-from jphys.training.step import data_mesh, make_optimizer, make_step, start_state
+from jphys.training.step import data_mesh, make_step, start_state
 
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9)
 OBJECTIVE = ObjectiveConfig(mask=0.1, bound=1.0, noise=0.2)
@@ -31,7 +31,7 @@ def parts():
     """Dataset of eleven molecules, plan of two epochs, budget and fresh parameters."""
     small = load_small()
     chosen = take(small, np.flatnonzero(small.n_atoms <= N_ATOM)[:11])
-    dataset = make_dataset(chosen, np.linspace(-1, 1, 11), cutoff=4.0, with_prior=False)
+    dataset = make_dataset(chosen, np.linspace(-1, 1, 11), cutoff=4.0, displaced=True, with_prior=False)
     plan = np.concatenate([plan_epoch(chosen.n_atoms, BATCH, 1, 0, epoch) for epoch in range(2)])
     budget = budget_for(dataset, plan)
     graph, _ = jax.jit(lambda rows: take_batch(dataset, rows, budget))(plan[0, 0])
@@ -136,35 +136,6 @@ def test_a_broken_structure_leaves_the_state_alone_and_is_named(parts, step, sgd
     assert np.asarray(report.finite).all() and int(state.step) == 1
 
 
-def test_matrices_get_orthogonal_updates():
-    """Muon: the singular values of an update are alike, whatever those of the gradient."""
-    optimizer = make_optimizer(1e-3, 0.0, 10.0, 100)
-    rng = np.random.default_rng(0)
-    left, right = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
-    gradient = ((left * np.geomspace(1.0, 0.1, 8)) @ right).astype(np.float32)
-    params = {"kernel": np.zeros((8, 8), np.float32), "bias": np.zeros(8, np.float32)}
-    state, update = optimizer.init(params), {}
-    for _ in range(3):
-        updates, state = optimizer.update({"kernel": gradient, "bias": gradient[0]}, state, params)
-        update = jax.device_get(dict(updates))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    values = np.linalg.svd(np.asarray(update["kernel"]), compute_uv=False)
-    assert values.max() / values.min() < 2.5 and values.mean() == pytest.approx(1e-3, rel=0.3)
-    np.testing.assert_array_equal(np.sign(update["bias"]), -np.sign(gradient[0]))
-
-
-def test_the_schedule_warms_up_and_falls():
-    """From the sizes of Nesterov-AdamW's steps of a bias on a constant gradient: about the learning rate."""
-    optimizer = make_optimizer(1e-3, 0.0, 1.0, 100)
-    params = np.zeros(1, np.float32)
-    state, sizes = optimizer.init(params), []
-    for _ in range(100):
-        update, state = optimizer.update(np.full(1, 0.5, np.float32), state, params)
-        sizes.append(-np.asarray(update).item())
-    assert sizes[0] == 0 and np.argmax(sizes) == 2
-    assert max(sizes) == pytest.approx(1e-3, rel=0.1)
-    assert sizes[50] == pytest.approx(5e-4, rel=0.1) and sizes[-1] < 2e-5
-
-
 SCRIPT = """
 import json, sys
 import jax, numpy as np
@@ -174,11 +145,12 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
 from jphys.objectives import OBJECTIVES
-from jphys.training.step import make_optimizer, make_step, start_state
+from jphys.training.optimizer import make_optimizer
+from jphys.training.step import make_step, start_state
 
 small = load_small()
 chosen = take(small, np.flatnonzero(small.n_atoms <= 8)[:21])
-dataset = make_dataset(chosen, np.linspace(-1, 1, 21), cutoff=4.0, with_prior=True)
+dataset = make_dataset(chosen, np.linspace(-1, 1, 21), cutoff=4.0, displaced=True, with_prior=True)
 potential = make_potential(TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9))
 found = {}
 for count in (1, 4):
