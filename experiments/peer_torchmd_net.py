@@ -1,50 +1,80 @@
-"""TorchMD-Net (Thölke & De Fabritiis, arXiv:2202.02541) as the peer of `bench_training.py`, on CPU torch."""
+"""TorchMD-Net (Thölke & De Fabritiis, arXiv:2202.02541) as the peer of `bench_training.py`, on CPU torch.
+
+It trains in a process of its own, as its users run it: jphys sets how the C library allocates, which would
+change its speed too. Run as a script, this file is that process: one line in, one step, one line out.
+"""
 
 import importlib
+import importlib.util
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import IO
 
 import numpy as np
-
-from jphys.data.structures import take
-from jphys.training.setup import Run
 
 KINDS = ("transformer", "equivariant-transformer")
 
 
 def check() -> None:
-    """Give torch all cores; stop with what to install where the library is absent."""
-    try:
-        torch = importlib.import_module("torch")
-        importlib.import_module("torchmdnet.models.model")
-    except ImportError as error:
-        raise SystemExit(
-            f"--peer torchmd-net needs TorchMD-Net 3: pip install torch torchmd-net ({error})"
-        ) from error
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Stop with what to install where the library is absent."""
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "torchmdnet")):
+        raise SystemExit("--peer torchmd-net needs TorchMD-Net 3: pip install torch torchmd-net")
 
 
-def make_step(kind: str, run: Run) -> Callable[[int], None]:
-    """A step of TorchMD-Net on the batches of a run: energy and forces, squared errors, gradient, AdamW.
+def start(kind: str, sizes: dict[str, float], batches: list[dict[str, np.ndarray]]) -> Callable[[int], None]:
+    """A process that trains TorchMD-Net, and the function that makes it do the step of a number.
 
-    Width, depth, heads, basis size and cutoff are those of the run's model.
+    Args:
+        kind: one of KINDS.
+        sizes: channels, blocks, heads, n_basis, cutoff (Å).
+        batches: species (n,), positions (n, 3) Å, owner (n,) molecule of each atom, energy (m,) eV.
     """
-    torch, models = (importlib.import_module(name) for name in ("torch", "torchmdnet.models.model"))
+    folder = Path(tempfile.mkdtemp(prefix="peer-"))
+    arrays = {f"{name}{number}": array for number, one in enumerate(batches) for name, array in one.items()}
+    np.savez(folder / "batches.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    command = [sys.executable, __file__, kind, json.dumps(sizes), str(folder / "batches.npz")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    asked, told = _pipe(process.stdin), _pipe(process.stdout)
 
-    ours = run.config.model
+    def step(number: int) -> None:
+        print(number, file=asked, flush=True)
+        answer = told.readline().strip()
+        if answer != f"done {number}":
+            process.kill()
+            raise RuntimeError(f"the process of {kind} must answer step {number}, got {answer!r}")
+
+    return step
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+def serve(kind: str, sizes: dict[str, float], file: str) -> None:
+    """Steps on request: energy and forces, squared errors, gradient, clipping, AdamW."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the libraries print is no answer
+    torch, models = (importlib.import_module(name) for name in ("torch", "torchmdnet.models.model"))
+    torch.set_num_threads(os.cpu_count() or 1)
     model = models.create_model(
         {
             "model": kind,
-            "embedding_dimension": ours.channels,
-            "num_layers": ours.blocks,
-            "num_heads": ours.heads,
-            "num_rbf": ours.n_basis,
+            "embedding_dimension": sizes["channels"],
+            "num_layers": sizes["blocks"],
+            "num_heads": sizes["heads"],
+            "num_rbf": sizes["n_basis"],
             "rbf_type": "expnorm",
             "trainable_rbf": True,
             "activation": "silu",
             "attn_activation": "silu",
             "cutoff_lower": 0.0,
-            "cutoff_upper": ours.cutoff,
+            "cutoff_upper": sizes["cutoff"],
             "distance_influence": "both",
             "neighbor_embedding": True,
             "max_z": 100,
@@ -58,31 +88,22 @@ def make_step(kind: str, run: Run) -> Callable[[int], None]:
         }
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    batches = [torch_batch(run, chosen.reshape(-1)) for chosen in run.plan]
-
-    def step(number: int) -> None:
-        species, positions, owner, target = batches[number % len(batches)]
+    stored = np.load(file)
+    names = ("species", "positions", "owner", "energy")
+    batches = [
+        tuple(torch.from_numpy(stored[f"{name}{number}"]) for name in names)
+        for number in range(len(stored.files) // len(names))
+    ]
+    for line in sys.stdin:
+        species, positions, owner, target = batches[int(line) % len(batches)]
         optimizer.zero_grad()
         energy, forces = model(species, positions, batch=owner)
         loss = ((energy[:, 0] - target) ** 2).mean() + (forces**2).sum(-1).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
+        print(f"done {int(line)}", file=answers, flush=True)
 
-    return step
 
-
-def torch_batch(run: Run, chosen: np.ndarray):
-    """Species, positions, owner and energy tensors of the structures with these numbers, −1 for none."""
-    torch = importlib.import_module("torch")
-
-    chosen = chosen[chosen >= 0]
-    part = take(run.data.train.structures, chosen)
-    owner = np.repeat(np.arange(len(chosen)), part.n_atoms)
-    arrays = (
-        part.species.astype(np.int64),
-        part.positions.astype(np.float32),
-        owner,
-        run.data.train.energy[chosen].astype(np.float32),
-    )
-    return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+if __name__ == "__main__":
+    serve(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])

@@ -18,6 +18,23 @@ def safe_norm(vectors, axis: int = -1):
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squared)))
 
 
+@jax.custom_jvp
+def silu(x):
+    """x·σ(x). Its derivatives to any order share one sigmoid: nn.silu takes more passes over the array.
+
+    >>> float(silu(jnp.array(0.0)))
+    0.0
+    """
+    return x * jax.nn.sigmoid(x)
+
+
+@silu.defjvp
+def _silu_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    sigmoid = jax.nn.sigmoid(x)
+    return x * sigmoid, tangent * (sigmoid + x * sigmoid * (1.0 - sigmoid))
+
+
 def at_senders(node_values, graph):
     """Values (n_node, …) seen from the sending end of every edge: (n_edge, …)."""
     return jnp.asarray(node_values)[graph.senders]

@@ -97,3 +97,16 @@ def test_padding_edges_have_finite_gradients(batch):
 
     gradient = np.asarray(jax.grad(total)(jnp.asarray(batch.nodes.positions)))
     assert np.isfinite(gradient).all() and np.all(gradient[~batch.nodes.mask] == 0)
+
+
+def test_silu_and_its_derivatives():
+    """Against jax.nn.silu up to the third derivative, also forward over reverse and far out."""
+    x = jnp.linspace(-8.0, 8.0, 33)
+    ours, theirs = ops.silu, jax.nn.silu
+    for _ in range(4):
+        np.testing.assert_allclose(jax.vmap(ours)(x), jax.vmap(theirs)(x), rtol=1e-4, atol=2e-6)
+        ours, theirs = jax.grad(ours), jax.grad(theirs)
+    forward = jax.jvp(jax.vmap(jax.grad(ops.silu)), (x,), (jnp.ones_like(x),))[1]
+    np.testing.assert_allclose(forward, jax.vmap(jax.grad(jax.grad(jax.nn.silu)))(x), rtol=1e-4, atol=2e-6)
+    assert ops.silu(1e4) == 1e4 and ops.silu(-1e4) == 0 and np.isnan(ops.silu(np.nan))
+    assert jax.grad(ops.silu)(-1e4) == 0 and jax.grad(ops.silu)(1e4) == 1

@@ -40,7 +40,9 @@ class Dataset(NamedTuple):
     energy: jax.Array | np.ndarray  # (m,) eV, relative
 
 
-def make_dataset(structures: Structures, energy, *, cutoff: float, displaced: bool, with_prior: bool) -> Dataset:
+def make_dataset(
+    structures: Structures, energy, *, cutoff: float, displaced: bool, with_prior: bool
+) -> Dataset:
     """Lay out the structures for `take_batch`.
 
     Args:

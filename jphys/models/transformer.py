@@ -118,9 +118,11 @@ class Attention(nn.Module):
     def messages(self, query, key, value, filter_key, filter_value, scale):
         """a·(v ⊙ D^V), a = SiLU(Σ_c q_c k_c D^K_c)·scale per head; all arguments row by row."""
         per_head = self.config.channels // self.config.heads
-        products = (query * key * nn.silu(filter_key)).reshape(*query.shape[:-1], self.config.heads, per_head)
-        weights = nn.silu(products.sum(-1)) * scale
-        content = (value * nn.silu(filter_value)).reshape(products.shape)
+        products = (query * key * ops.silu(filter_key)).reshape(
+            *query.shape[:-1], self.config.heads, per_head
+        )
+        weights = ops.silu(products.sum(-1)) * scale
+        content = (value * ops.silu(filter_value)).reshape(products.shape)
         return (content * weights[..., None]).reshape(query.shape)
 
     def __call__(self, x, token, psi, psi_self, envelope, graph: Graph):
@@ -129,7 +131,7 @@ class Attention(nn.Module):
         scale = envelope[:, None]
         if self.config.bond_mask:
             bonded = (graph.edges.bond_type > 0).astype(x.dtype)[:, None]
-            scale = scale * nn.silu(self.bond_scale(bonded))
+            scale = scale * ops.silu(self.bond_scale(bonded))
         incoming = self.messages(
             ops.at_receivers(query, graph),
             ops.at_senders(key, graph),
@@ -172,7 +174,7 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Dense(2 * channels), nn.Dense(channels)
 
     def feed_forward(self, x):
-        return x + self.narrow(nn.silu(self.widen(self.norm_forward(x))))
+        return x + self.narrow(ops.silu(self.widen(self.norm_forward(x))))
 
     def __call__(self, x, token, psi, psi_self, envelope, graph: Graph):
         normal_token = None if token is None else self.norm_attention(token)
@@ -191,7 +193,7 @@ class Regressor(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        hidden = nn.silu(nn.Dense(self.channels)(x))
+        hidden = ops.silu(nn.Dense(self.channels)(x))
         return nn.Dense(self.outputs, kernel_init=nn.initializers.variance_scaling(0.01, "fan_in", "normal"))(
             hidden
         )
@@ -208,7 +210,7 @@ class PairRegressor(nn.Module):
         # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per pair.
         first, second = nn.Dense(self.channels)(x), nn.Dense(self.channels, use_bias=False)(x)
         forward, backward = first[receivers] + second[senders], first[senders] + second[receivers]
-        hidden = 0.5 * (nn.silu(forward) + nn.silu(backward))
+        hidden = 0.5 * (ops.silu(forward) + ops.silu(backward))
         start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
         return pairs.from_raw(nn.Dense(5, kernel_init=start)(hidden))
 

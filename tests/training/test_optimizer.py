@@ -9,13 +9,22 @@ import pytest
 from jphys.training.optimizer import make_optimizer, stacked
 
 RNG = np.random.default_rng(3)
-SHAPES = {"a": (6, 4), "b": {"kernel": (6, 4), "bias": (4,)}, "c": (4, 6), "d": (), "e": (1, 4), "f": (2, 3, 2)}
+SHAPES = {
+    "a": (6, 4),
+    "b": {"kernel": (6, 4), "bias": (4,)},
+    "c": (4, 6),
+    "d": (),
+    "e": (1, 4),
+    "f": (2, 3, 2),
+}
 
 
 def arrays():
     """Parameters of several shapes, two of them matrices of one shape, at most one of a kind otherwise."""
     return jax.tree.map(
-        lambda shape: RNG.normal(size=shape).astype(np.float32), SHAPES, is_leaf=lambda s: isinstance(s, tuple)
+        lambda shape: RNG.normal(size=shape).astype(np.float32),
+        SHAPES,
+        is_leaf=lambda s: isinstance(s, tuple),
     )
 
 
