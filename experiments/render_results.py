@@ -130,7 +130,8 @@ def render(runs: Sequence[Run]) -> str:
     devices = ", ".join(sorted({run.device for run in runs}))
     lines += [
         "",
-        f"Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given; on {devices}.",
+        f"Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given; on {devices}."
+        " Minutes are those of the quickest seed: other work on the machine only adds.",
     ]
     return "\n".join(lines)
 
@@ -153,11 +154,12 @@ def group_line(group: tuple, runs: Sequence[Run], with_data: bool) -> str:
     preset, objective, epochs, data = group
     label = f"`{preset}`, {objective}, {epochs} epochs" + (f", {data}" if with_data else "")
     label += f" (n = {len(runs)})" if len(runs) > 1 else ""
-    columns = zip((1, 3, 3, 0, 2, 2, 2, 1, 1), zip(*(run.values for run in runs)))
+    columns = list(zip(*(run.values for run in runs)))
     cells = [
-        cell(values, digits, " %" if index == 3 else "") for index, (digits, values) in enumerate(columns)
+        cell(values, digits, " %" if index == 3 else "")
+        for index, (digits, values) in enumerate(zip((1, 3, 3, 0, 2, 2, 2), columns))
     ]
-    return line([label, *cells])
+    return line([label, *cells, *(f"{min(minutes):.1f}" for minutes in columns[-2:])])
 
 
 def cell(values: Iterable[float | None], digits: int, unit: str) -> str:

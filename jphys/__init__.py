@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from jphys import bonds, data, elements, md, models, reliability, training, units
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
-    from jphys.md import energy_fn, relax
+    from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
 
 __all__ = [
     "Calculator",
+    "Dynamics",
     "Graph",
     "Potential",
     "TransformerConfig",
@@ -31,6 +32,7 @@ __all__ = [
     "energy_and_forces",
     "energy_fn",
     "energy_forces_stress",
+    "energy_neighbor_list",
     "graph",
     "hessian",
     "load",
@@ -42,6 +44,7 @@ __all__ = [
     "relax",
     "reliability",
     "save",
+    "simulate",
     "training",
     "units",
 ]
@@ -50,12 +53,15 @@ _HOME = {
     "Calculator": "jphys.calculator",
     "Potential": "jphys.models.potential",
     "TransformerConfig": "jphys.models",
+    "Dynamics": "jphys.md",
     "energy_fn": "jphys.md",
+    "energy_neighbor_list": "jphys.md",
     "load": "jphys.checkpoint",
     "make_potential": "jphys.models",
     "reference_energy": "jphys.models.potential",
     "relax": "jphys.md",
     "save": "jphys.checkpoint",
+    "simulate": "jphys.md",
 }
 _MODULES = ("bonds", "data", "elements", "md", "models", "reliability", "training", "units")
 

@@ -8,3 +8,6 @@ BOHR = 0.529177210903  # Å
 KCAL_PER_MOL = 0.0433641153087705  # eV
 MDYNE_PER_ANGSTROM = 6.241509074460763  # eV/Å², the unit of tabulated force constants
 COULOMB = HARTREE * BOHR  # e²/(4πε₀) in eV·Å
+FEMTOSECOND = 0.09822694788464063  # Å·√(amu/eV), the time that goes with eV, Å and amu
+KELVIN = 8.617333262e-5  # eV, k_B
+GIGAPASCAL = 0.006241509074460763  # eV/Å³

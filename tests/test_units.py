@@ -14,6 +14,9 @@ NEWTON = ase.units.kg * ase.units.m / ase.units.s**2
         (units.HARTREE, ase.units.Hartree),
         (units.BOHR, ase.units.Bohr),
         (units.KCAL_PER_MOL, ase.units.kcal / ase.units.mol),
+        (units.FEMTOSECOND, ase.units.fs),
+        (units.KELVIN, ase.units.kB),
+        (units.GIGAPASCAL, ase.units.GPa),
         (units.MDYNE_PER_ANGSTROM, 1e-8 * NEWTON / ase.units.Angstrom),
     ],
 )

@@ -1,0 +1,19 @@
+"""The border to jax-md, and the only modules that import it: energies, neighbour lists, relaxation, dynamics."""
+
+from jphys.md.energies import energy_fn
+from jphys.md.fire import Fire, relax, relax_to
+from jphys.md.neighbor_list import Neighbors, energy_neighbor_list
+from jphys.md.simulation import Dynamics, NonFinite, Simulation, simulate
+
+__all__ = [
+    "Dynamics",
+    "Fire",
+    "Neighbors",
+    "NonFinite",
+    "Simulation",
+    "energy_fn",
+    "energy_neighbor_list",
+    "relax",
+    "relax_to",
+    "simulate",
+]
