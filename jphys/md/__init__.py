@@ -1,8 +1,9 @@
-"""The border to jax-md, and the only modules that import it: energies, neighbour lists, relaxation, dynamics."""
+"""The border to jax-md, the only importer of it: energies, neighbour lists, relaxation, dynamics."""
 
 from jphys.md.energies import energy_fn
 from jphys.md.fire import Fire, relax, relax_to
-from jphys.md.neighbor_list import Neighbors, energy_neighbor_list
+from jphys.md.lists import Neighbors
+from jphys.md.neighbor_list import energy_neighbor_list
 from jphys.md.simulation import Dynamics, NonFinite, Simulation, simulate
 
 __all__ = [

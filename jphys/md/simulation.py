@@ -43,7 +43,9 @@ class Dynamics:
 
     def __post_init__(self):
         if self.ensemble not in get_args(Ensemble):
-            raise ValueError(f"ensemble must be one of {', '.join(get_args(Ensemble))}, got {self.ensemble!r}")
+            raise ValueError(
+                f"ensemble must be one of {', '.join(get_args(Ensemble))}, got {self.ensemble!r}"
+            )
         for name in ("dt", "friction"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -136,15 +138,17 @@ def simulate(
             reruns += again
             done += moved
             bar.update(moved)
-            if system.broken:
+            row = system.record(carry, done)
+            if system.broken or not np.isfinite(row["potential"]):
                 status = "nonfinite"
                 break
-            rows.append(system.record(carry, done))
+            rows.append(row)
             if file is not None:
                 file.write(system.frame(carry, rows[-1]), carry[0], done)
     if status == "nonfinite" and strict:
         raise NonFinite(
-            f"positions and momenta must be finite, got NaN at step {done + 1}, {(done + 1) * dynamics.dt:g} fs"
+            "energy, positions and momenta must be finite, got NaN or infinity"
+            f" after step {done}, {done * dynamics.dt:g} fs"
         )
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     return Simulation(atoms=system.frame(carry, rows[-1]), status=status, n_reruns=reruns, **table)
@@ -167,7 +171,7 @@ def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None
 
 
 class _System:
-    """Energy, integrator and neighbour list of one structure; a carry is (integrator's state, list or None)."""
+    """Energy, integrator and list of one structure; a carry is (state of the integrator, list or None)."""
 
     def __init__(self, potential, params, atoms: ase.Atoms, dynamics: Dynamics, skin, capacity, bonds):
         self.dynamics, self.template, self.params = dynamics, atoms.copy(), params
@@ -210,14 +214,14 @@ class _System:
         """The first carry."""
         cell = np.asarray(atoms.cell.array)
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
-        momenta = atoms.get_momenta()
-        settings: dict[str, Any] = {"mass": jnp.asarray(atoms.get_masses())}
-        if momenta.any():
-            settings["momenta"] = jnp.asarray(momenta)
+        momenta, mass, kT = atoms.get_momenta(), atoms.get_masses(), self.dynamics.temperature * units.KELVIN
+        if not momenta.any():
+            momenta = thermal_momenta(mass, kT, seed)
+        settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta)}
         if self.npt:
             settings["box"] = jnp.asarray(cell.T)
         if self.dynamics.ensemble == "nve":
-            settings["kT"] = self.dynamics.temperature * units.KELVIN
+            settings["kT"] = kT
         neighbor = self._allocate(jnp.asarray(R), settings.get("box"))
         if neighbor is not None:
             settings["neighbor"] = neighbor
@@ -308,6 +312,17 @@ class _System:
         atoms.calc = SinglePointCalculator(atoms, energy=row["potential"], forces=forces)
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
+
+
+def thermal_momenta(mass, kT: float, seed: int) -> np.ndarray:
+    """Momenta (n, 3) of Maxwell and Boltzmann at kT in eV, without motion of the centre of mass.
+
+    jax-md's own take the mean momentum from every atom, whatever its mass: light atoms come out too hot
+    (ethanol starts at 520 K in place of 300 K).
+    """
+    mass = np.asarray(mass)[:, None]
+    momenta = np.sqrt(mass * kT) * np.random.default_rng(seed).normal(size=(len(mass), 3))
+    return momenta - mass * momenta.sum(axis=0) / mass.sum() if len(mass) > 1 else momenta
 
 
 def _move(R, dR, **_):

@@ -64,7 +64,9 @@ class Trajectory:
         leaves, structure = jax.tree.flatten(state)
         shapes = [np.shape(_plain(leaf)) for leaf in leaves]
         if [np.shape(leaf) for leaf in found] != shapes:
-            raise ValueError(f"resume needs the checkpoint of the same system and ensemble, got {self.stored}")
+            raise ValueError(
+                f"resume needs the checkpoint of the same system and ensemble, got {self.stored}"
+            )
         with self.file.open("r+b") as out:
             out.truncate(record["length"])
         restored = [_like(new, old) for new, old in zip(found, leaves)]

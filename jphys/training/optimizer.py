@@ -1,5 +1,7 @@
 """The optimiser: Muon for matrices, AdamW for all else, on a few large arrays."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +68,7 @@ def _stack(tree) -> dict[str, jax.Array]:
     return {name: join(name, numbers) for name, numbers in _places(tree).items()}
 
 
-def _unstack(stacks: dict[str, jax.Array], like):
+def _unstack(stacks: Any, like):
     """The tree of the shape of `like` whose stacks these are."""
     leaves, structure = jax.tree.flatten(like)
     found = list(leaves)

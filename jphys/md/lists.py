@@ -1,0 +1,234 @@
+"""Finding pairs by jax-md, in any box, also one smaller than the cutoff.
+
+What is kept of them, whichever of jax-md's two lists found them, is one edge list sorted by receiver with
+integer periodic images, and the test of when it has to be found again.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax_md import custom_partition, partition, space
+
+SHRINKS = 0.95  # a list is allocated so that it serves until the box is this much shorter
+USED = 0.9  # of the skin, when pairs are found anew: the rest is for the step that follows
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=(
+        "receivers",
+        "senders",
+        "shifts",
+        "reference",
+        "reference_box",
+        "did_buffer_overflow",
+        "found",
+    ),
+    meta_fields=("update_fn",),
+)
+@dataclasses.dataclass(frozen=True)
+class Neighbors:
+    """Pairs within cutoff + skin at the reference positions, with room for more.
+
+    What jax-md's loops use of a list is here: `update`, `did_buffer_overflow`.
+    """
+
+    receivers: jax.Array  # (e,), ascending; n on padding
+    senders: jax.Array  # (e,); n on padding
+    shifts: jax.Array  # (e, 3) int, image of the sender relative to the reference positions
+    reference: jax.Array  # (n, 3) positions the list was found at, in units of the lattice vectors
+    reference_box: jax.Array  # (3, 3) Å, columns are lattice vectors
+    did_buffer_overflow: jax.Array  # () bool: pairs are missing, allocate again
+    found: Any  # jax-md's own list
+    update_fn: Callable[..., "Neighbors"]
+
+    def update(self, position, **kwargs) -> "Neighbors":
+        """The list at other positions, found anew where atoms or box have moved too far."""
+        return self.update_fn(position, self, **kwargs)
+
+
+class NeighborFns(NamedTuple):
+    """What jax-md calls a neighbor_fn."""
+
+    allocate: Callable[..., Neighbors]
+    update: Callable[..., Neighbors]
+
+
+def as_matrix(box):
+    """A jax-md box as (3, 3) with lattice vectors as columns, Å."""
+    box = jnp.asarray(box, float)
+    return box if box.ndim == 2 else jnp.eye(3, dtype=box.dtype) * box
+
+
+class Lattice:
+    """How positions and boxes are given, and how they become fractional ones."""
+
+    def __init__(self, box, fractional: bool):
+        self.periodic, self.fractional = box is not None, fractional
+        self.default = jnp.eye(3)
+        if box is not None:
+            fits = np.shape(box) in ((), (1,), (3,), (3, 3))
+            volume = abs(float(jnp.linalg.det(as_matrix(box)))) if fits else 0.0
+            if not (np.isfinite(volume) and volume > 1e-6):
+                raise ValueError(f"box must be a length, (3,) or (3, 3) with a volume above 0, got {box}")
+            self.default = as_matrix(box)
+
+    def matrix(self, box):
+        """(3, 3) Å, columns are lattice vectors; of free space the unit matrix."""
+        if not self.periodic and box is not None:
+            raise ValueError("box must not be given in free space")
+        return self.default if box is None else as_matrix(box)
+
+    def to_fractional(self, R, matrix):
+        """Positions in units of the lattice vectors."""
+        return R if self.fractional or not self.periodic else R @ jnp.linalg.inv(matrix).T
+
+    def to_real(self, R, matrix):
+        """Positions in Å; gradients pass as jax-md has them."""
+        return space.transform(matrix, R) if self.fractional else R
+
+
+class Lists:
+    """Finding pairs by jax-md: minimum image in large boxes, all images in small ones."""
+
+    def __init__(self, lattice: Lattice, n_atoms: int, cutoff: float, skin: float, capacity: float):
+        self.lattice, self.n_atoms, self.cutoff, self.skin = lattice, n_atoms, cutoff, skin
+        self.reach, self.capacity = cutoff + skin, capacity
+        self._images = None
+
+    def small(self, matrix):
+        """Whether a pair can be within reach by several images."""
+        return jnp.min(heights(matrix)) < 2.0 * self.reach
+
+    def allocate(self, R, extra_capacity: int = 0, *, box=None, **_) -> Neighbors:
+        """A list with room for `capacity` times the pairs found; not under jit."""
+        R = jnp.asarray(R)
+        if R.shape != (self.n_atoms, 3):
+            raise ValueError(f"R must have shape ({self.n_atoms}, 3) to match species, got {R.shape}")
+        if not bool(jnp.all(jnp.isfinite(R))):
+            raise ValueError("R must be finite to find neighbours, got NaN or infinity")
+        matrix = self.lattice.matrix(box)
+        wrapped = self._wrapped(R, matrix)
+        if self.lattice.periodic and self.small(SHRINKS * matrix):
+            found = self._all_images(matrix).allocate(wrapped, extra_capacity, box=matrix)
+            found: Any = found  # a dataclass that type checkers do not know as one
+            found = dataclasses.replace(found, search_shifts=self._images_of(SHRINKS * matrix))
+            found = found.update(wrapped, box=matrix)
+        elif self.lattice.periodic:
+            found = self._nearest_image(matrix).allocate(wrapped, extra_capacity)
+        else:
+            found = self._free(R).allocate(R, extra_capacity)
+        return self._finish(found, R, matrix)
+
+    def update(self, R, neighbors: Neighbors, *, box=None, **_) -> Neighbors:
+        """The list at R: kept while it holds all pairs within the cutoff, else found anew in its room."""
+        R, matrix = jax.lax.stop_gradient((jnp.asarray(R), self.lattice.matrix(box)))
+        return jax.lax.cond(self._outdated(R, matrix, neighbors), self._again, _keep, R, matrix, neighbors)
+
+    def _again(self, R, matrix, neighbors: Neighbors) -> Neighbors:
+        wrapped = self._wrapped(R, matrix)
+        if isinstance(neighbors.found, custom_partition.NeighborListMultiImage):
+            found = neighbors.found.update(wrapped, box=matrix)
+        elif self.lattice.periodic:
+            found = neighbors.found.update(wrapped, box=_triangular(matrix))
+        else:
+            found = neighbors.found.update(R)
+        return self._finish(found, R, matrix)
+
+    def _outdated(self, R, matrix, neighbors: Neighbors):
+        """Whether a pair may be within the cutoff that was beyond reach at the reference.
+
+        r_ref = D⁻¹(r − B·Δs) with the deformation D of the box and the moves Δs of the atoms: a pair
+        with |r| < cutoff had |r_ref| ≤ ‖D⁻¹‖(cutoff + 2·max|B·Δs|).
+        """
+        moved = self.lattice.to_fractional(R, matrix) - neighbors.reference
+        if self.lattice.periodic:
+            moved -= jnp.round(moved)
+        farthest = jnp.sqrt(jnp.max(jnp.sum((moved @ matrix.T) ** 2, axis=-1)))
+        backward = jnp.linalg.norm(neighbors.reference_box @ jnp.linalg.inv(matrix), ord=2)
+        stays = backward * (self.cutoff + 2.0 * farthest) <= self.cutoff + USED * self.skin
+        return ~stays  # also for NaN
+
+    def _finish(self, found, R, matrix) -> Neighbors:
+        """Edges sorted by receiver, with images relative to R as it is given."""
+        fractional = self.lattice.to_fractional(R, matrix)
+        overflow = jnp.asarray(found.did_buffer_overflow).astype(bool)
+        if isinstance(found, custom_partition.NeighborListMultiImage):
+            receivers, senders = found.idx
+            cells = jnp.append(jnp.floor(fractional), jnp.zeros((1, 3)), axis=0)
+            shifts = found.shifts + cells[receivers] - cells[senders]
+        else:
+            senders, receivers = found.idx  # of a symmetric list; the second index ascends
+            shifts = jnp.zeros((len(senders), 3))
+            if self.lattice.periodic:
+                ends = jnp.append(fractional, jnp.zeros((1, 3)), axis=0)
+                shifts = -jnp.round(ends[senders] - ends[receivers])
+                overflow |= self.small(matrix) | found.cell_size_too_small.astype(bool)
+        order = jnp.argsort(receivers, stable=True)
+        return Neighbors(
+            receivers=receivers[order],
+            senders=senders[order],
+            shifts=shifts[order].astype(jnp.int32),
+            reference=fractional,
+            reference_box=matrix,
+            did_buffer_overflow=overflow,
+            found=found,
+            update_fn=self.update,
+        )
+
+    def _wrapped(self, R, matrix):
+        fractional = self.lattice.to_fractional(R, matrix)
+        return fractional - jnp.floor(fractional) if self.lattice.periodic else fractional
+
+    def _all_images(self, matrix):
+        if self._images is None:
+            self._images = custom_partition.neighbor_list_multi_image(
+                None, matrix, self.reach, capacity_multiplier=self.capacity, fractional_coordinates=True
+            )
+        return self._images
+
+    def _images_of(self, matrix):
+        reach = np.ceil(self.reach / np.asarray(heights(matrix))).astype(int)
+        return jnp.asarray(list(itertools.product(*(range(-r, r + 1) for r in reach))), jnp.int32)
+
+    def _nearest_image(self, matrix):
+        box = _triangular(matrix)  # the same lattice, rotated to how jax-md's cells want it
+        displacement, _ = space.periodic_general(box, fractional_coordinates=True)
+        return partition.neighbor_list(
+            displacement,
+            box,
+            self.reach,
+            capacity_multiplier=self.capacity,
+            fractional_coordinates=True,
+            format=partition.Sparse,
+        )
+
+    def _free(self, R):
+        extent = float(jnp.max(jnp.max(R, axis=0) - jnp.min(R, axis=0)))
+        return partition.neighbor_list(
+            space.free()[0],
+            jnp.asarray(max(extent, 1.0)),
+            self.reach,
+            capacity_multiplier=self.capacity,
+            format=partition.Sparse,
+        )
+
+
+def _keep(R, matrix, neighbors: Neighbors) -> Neighbors:
+    return neighbors
+
+
+def heights(matrix):
+    """Distances (3,) between opposite faces, Å."""
+    return 1.0 / jnp.linalg.norm(jnp.linalg.inv(matrix), axis=1)
+
+
+def _triangular(matrix):
+    """The upper triangular box with the same lattice, rotated."""
+    return jnp.swapaxes(jnp.linalg.cholesky(matrix.T @ matrix), 0, 1)

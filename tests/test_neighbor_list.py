@@ -1,0 +1,280 @@
+"""Energies over neighbour lists against the graph path, whose edges come from numpy, in every kind of box."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list
+from jax_md import minimize, quantity, simulate, space
+
+import jphys
+from jphys.graph import from_ase
+
+CUTOFF = 5.0
+MODEL = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=CUTOFF, max_z=30)
+POTENTIAL = jphys.make_potential(MODEL)
+ENERGY = jax.jit(POTENTIAL.energy)
+FORCES, STRESS = (jax.jit(f(POTENTIAL)) for f in (jphys.energy_and_forces, jphys.energy_forces_stress))
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Random parameters, with the heads' small start enlarged so that every edge matters."""
+    start = jax.jit(POTENTIAL.init)(jax.random.key(0), from_ase(bulk("Cu", cubic=True), cutoff=3.0))
+    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), start)
+
+
+def crystals() -> dict[str, Atoms]:
+    rng = np.random.default_rng(0)
+    small = bulk("Al", "fcc", a=2.86)  # one atom
+    triclinic = Atoms(
+        "CuOAl", rng.uniform(0, 3, (3, 3)), cell=[[4, 0, 0], [1.2, 3.6, 0], [-0.5, 0.8, 5]], pbc=True
+    )
+    large = bulk("Cu", cubic=True).repeat((4, 4, 4))
+    large.rattle(0.1, seed=1)
+    slanted = bulk("Al", "fcc", a=4.05).repeat(6)
+    slanted.rattle(0.1, seed=2)
+    oblong = bulk("NaCl", "rocksalt", a=5.6, cubic=True).repeat((3, 1, 2))
+    oblong.rattle(0.1, seed=3)
+    return {"one atom": small, "triclinic": triclinic, "large": large, "slanted": slanted, "oblong": oblong}
+
+
+def graph_energy(params, atoms):
+    return float(ENERGY(params, from_ase(atoms, cutoff=CUTOFF))[0])
+
+
+def made(params, atoms, fractional=True, **settings):
+    """neighbor_fn, energy_fn, and the positions as they want them."""
+    box = atoms.cell.array.T if atoms.pbc.all() else None
+    given = fractional if box is not None else None
+    lists, energy = jphys.energy_neighbor_list(
+        POTENTIAL, params, atoms.numbers, box, fractional_coordinates=given, **settings
+    )
+    inside = (
+        atoms.cell.scaled_positions(atoms.positions) if box is not None and fractional else atoms.positions
+    )
+    return lists, energy, jnp.asarray(inside, jnp.float32)
+
+
+@pytest.mark.parametrize(("name", "fractional"), [*((n, True) for n in crystals()), ("triclinic", False)])
+def test_one_energy_and_the_pairs_of_ase(params, name, fractional):
+    atoms = crystals()[name]
+    lists, energy, R = made(params, atoms, fractional, skin=0.0)
+    found = lists.allocate(R)
+    assert not bool(found.did_buffer_overflow)
+    fewest, most = (len(neighbor_list("i", atoms, CUTOFF + shift)) for shift in (-1e-4, 1e-4))
+    assert fewest <= int(jnp.sum(found.receivers < len(atoms))) <= most  # float32 rounds at the cutoff
+    assert np.all(np.diff(found.receivers) >= 0)
+    expected = graph_energy(params, atoms)
+    value, gradient = jax.jit(jax.value_and_grad(energy))(R, found)
+    assert float(value) == pytest.approx(expected, rel=2e-5, abs=2e-5)
+    _, direct = FORCES(params, from_ase(atoms, cutoff=CUTOFF))
+    np.testing.assert_allclose(-gradient, direct, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["one atom", "triclinic"])
+def test_stress_is_that_of_the_graph_path_with_the_other_sign(params, name):
+    """jax-md's stress through `perturbation`, and through the derivative by the box."""
+    atoms = crystals()[name]
+    lists, energy, R = made(params, atoms)
+    found = lists.allocate(R)
+    box = jnp.asarray(atoms.cell.array.T, jnp.float32)
+    theirs = jax.jit(lambda R, found: quantity.stress(energy, R, box, neighbor=found))(R, found)
+    _, _, ours = STRESS(params, from_ase(atoms, cutoff=CUTOFF))
+    np.testing.assert_allclose(theirs, -ours[0], atol=2e-5)
+    gradient = jax.jit(jax.grad(lambda b: energy(R, found, box=b)))(box)
+    np.testing.assert_allclose(gradient @ box.T / jnp.linalg.det(box), ours[0], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "fractional"), [("triclinic", True), ("triclinic", False), ("oblong", True)]
+)
+def test_wrapping_an_atom_changes_nothing(params, name, fractional):
+    """Neither before the list is found, nor after it, nor between an update and the energy."""
+    atoms = crystals()[name]
+    lists, energy, R = made(params, atoms, fractional)
+    energy = jax.jit(energy)
+    moved = atoms.copy()
+    moved.positions += np.random.default_rng(0).integers(-3, 4, (len(atoms), 3)) @ atoms.cell.array
+    _, _, far = made(params, moved, fractional)
+    found, expected = lists.allocate(R), graph_energy(params, atoms)
+    for positions, neighbor in ((far, lists.allocate(far)), (far, found), (far, found.update(far))):
+        assert float(energy(positions, neighbor)) == pytest.approx(expected, rel=5e-5, abs=5e-5)
+
+
+def test_a_supercell_has_the_energy_of_its_cells(params):
+    unit = bulk("Al", "fcc", a=2.86)
+    atoms = unit.repeat((5, 5, 5))
+    lists, energy, R = made(params, atoms)
+    found = jax.jit(energy)(R, lists.allocate(R))
+    assert float(found) == pytest.approx(len(atoms) * graph_energy(params, unit), rel=1e-4)
+
+
+def test_free_atoms(params):
+    """A cluster, two molecules 50 Å apart, one atom alone."""
+    far = molecule("H2O")
+    far.translate([50, 0, 0])
+    cluster = Atoms("Cu40", np.random.default_rng(5).uniform(-6, 6, (40, 3)))
+    for atoms in (cluster, molecule("H2O") + far, Atoms("Al", [[1.0, 2.0, 3.0]])):
+        lists, energy, R = made(params, atoms)
+        value, gradient = jax.jit(jax.value_and_grad(energy))(R, lists.allocate(R))
+        expected, forces = FORCES(params, from_ase(atoms, cutoff=CUTOFF))
+        assert float(value) == pytest.approx(float(expected[0]), rel=1e-4, abs=1e-4)
+        np.testing.assert_allclose(-gradient, forces, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["one atom", "oblong"])
+def test_a_list_is_renewed_when_the_box_shrinks(params, name):
+    """Atoms stay where they are in the box; jax-md's own criterion would keep the list."""
+    atoms = crystals()[name]
+    lists, energy, R = made(params, atoms)
+    found, energy = lists.allocate(R), jax.jit(energy)
+    update = jax.jit(lambda neighbor, box: neighbor.update(R, box=box))
+    for factor in (0.995, 0.98, 0.96):
+        smaller = atoms.copy()
+        smaller.set_cell(atoms.cell.array * factor, scale_atoms=True)
+        box = jnp.asarray(smaller.cell.array.T, jnp.float32)
+        found = update(found, box)
+        if bool(found.did_buffer_overflow):
+            found = lists.allocate(R, box=box)
+            assert not bool(found.did_buffer_overflow)
+        assert float(energy(R, found, box=box)) == pytest.approx(graph_energy(params, smaller), rel=1e-4)
+
+
+def test_a_list_that_is_too_small_says_so(params):
+    atoms = Atoms("Cu40", np.random.default_rng(5).uniform(-12, 12, (40, 3)))
+    lists, energy, R = made(params, atoms)
+    found = lists.allocate(R)
+    dense = found.update(0.3 * R)
+    assert bool(dense.did_buffer_overflow)
+    close = Atoms("Cu40", 0.3 * atoms.positions)
+    again = jax.jit(energy)(0.3 * R, lists.allocate(0.3 * R))
+    assert float(again) == pytest.approx(graph_energy(params, close), rel=1e-4)
+
+
+def test_bonds_reach_the_model(params):
+    config = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, bond_mask=True, max_z=9)
+    potential, water = jphys.make_potential(config), molecule("H2O")
+    bonds = [(0, 1, 1), (0, 2, 1)]
+    graph = from_ase(water, bonds=bonds)
+    start = jax.jit(potential.init)(jax.random.key(0), graph)
+    values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), start)
+    found = {}
+    for given in (bonds, None):
+        lists, energy = jphys.energy_neighbor_list(potential, values, water.numbers, bonds=given)
+        R = jnp.asarray(water.positions, jnp.float32)
+        found[given is None] = float(jax.jit(energy)(R, lists.allocate(R)))
+    assert found[False] == pytest.approx(float(jax.jit(potential.energy)(values, graph)[0]), rel=1e-5)
+    assert found[True] != pytest.approx(found[False], rel=1e-3)
+
+
+# jax-md asks for float64 sums, which JAX gives only where it is enabled.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
+@pytest.mark.parametrize("ensemble", ["nve", "npt_nose_hoover"])
+def test_integrators_of_jax_md_take_it(params, ensemble):
+    atoms = crystals()["oblong"]
+    lists, energy, R = made(params, atoms)
+    box = jnp.asarray(atoms.cell.array.T, jnp.float32)
+    _, shift = space.periodic_general(box, fractional_coordinates=True)
+    arguments = {"nve": (0.05,), "npt_nose_hoover": (0.05, 0.0, 0.02)}.get(ensemble, (0.05, 0.02))
+    init, apply = getattr(simulate, ensemble)(energy, shift, *arguments)
+    extra = {"kT": 0.02} if ensemble == "nve" else {"box": box} if ensemble == "npt_nose_hoover" else {}
+    neighbor = lists.allocate(R)
+    state = init(jax.random.key(0), R, mass=20.0, neighbor=neighbor, **extra)
+
+    @jax.jit
+    def body(_, carry):
+        state, neighbor = carry
+        state = apply(state, neighbor=neighbor)
+        boxed = {"box": simulate.npt_box(state)} if ensemble == "npt_nose_hoover" else {}
+        return state, neighbor.update(state.position, **boxed)
+
+    state, neighbor = jax.lax.fori_loop(0, 5, body, (state, neighbor))
+    assert np.isfinite(state.position).all() and not bool(neighbor.did_buffer_overflow)
+
+
+def test_minimisers_of_jax_md_take_it(params):
+    atoms = crystals()["triclinic"]
+    lists, energy, R = made(params, atoms)
+    box = jnp.asarray(atoms.cell.array.T, jnp.float32)
+    _, shift = space.periodic_general(box, fractional_coordinates=True)
+    neighbor = lists.allocate(R)
+    init, apply = minimize.fire_descent(energy, shift, dt_start=0.01, dt_max=0.02)
+    state = init(R, neighbor=neighbor)
+    energy = jax.jit(energy)
+    before = float(energy(R, neighbor))
+
+    @jax.jit
+    def body(_, carry):
+        state = apply(carry[0], neighbor=carry[1])  # pyright: ignore[reportCallIssue]
+        return state, carry[1].update(state.position)
+
+    state, neighbor = jax.lax.fori_loop(0, 10, body, (state, neighbor))
+    assert float(energy(state.position, neighbor)) < before
+
+
+def test_gradients_flow_through_a_simulation_into_the_parameters(params):
+    """50 steps of NVE with updates of the list; against finite differences along one direction."""
+    atoms = crystals()["triclinic"]
+    lists, energy, R = made(params, atoms)
+    _, shift = space.periodic_general(jnp.asarray(atoms.cell.array.T, jnp.float32))
+    start = lists.allocate(R)
+
+    def last(params):
+        init, apply = simulate.nve(energy, shift, 0.02)
+        state = init(jax.random.key(0), R, 0.01, mass=20.0, neighbor=start, params=params)
+
+        def body(carry, _):
+            state, neighbor = carry
+            state = apply(state, neighbor=neighbor, params=params)
+            return (state, neighbor.update(state.position)), None
+
+        (state, neighbor), _ = jax.lax.scan(body, (state, start), None, length=50)
+        return energy(state.position, neighbor, params=params)
+
+    last = jax.jit(last)
+    gradient = jax.grad(last)(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    direction = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size + 1), x.shape), params)
+    slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction)))
+    h = 1e-3
+    plus = jax.tree.map(lambda p, d: p + h * d, params, direction)
+    minus = jax.tree.map(lambda p, d: p - h * d, params, direction)
+    assert float(slope) == pytest.approx(float((last(plus) - last(minus)) / (2 * h)), rel=0.05, abs=1e-3)
+
+
+def test_bad_arguments_are_named(params):
+    def refused(match, *args, **settings):
+        with pytest.raises(ValueError, match=match):
+            jphys.energy_neighbor_list(*args, **settings)
+
+    refused("potential must have a cutoff", lambda p, g: 0.0, None, [29])
+    refused("skin must be at least 0.0, got -1", POTENTIAL, params, [29], skin=-1)
+    refused("capacity must be at least 1.0, got 0.5", POTENTIAL, params, [29], capacity=0.5)
+    refused("box must be a length", POTENTIAL, params, [29], np.zeros((3, 3)))
+    refused("box must be a length", POTENTIAL, params, [29], np.ones(2))
+    refused(
+        "fractional_coordinates must not be set in free space",
+        POTENTIAL,
+        params,
+        [29],
+        fractional_coordinates=True,
+    )
+    refused("bonds must not be given for a box smaller", POTENTIAL, params, [29, 29], 4.0, bonds=[(0, 1, 1)])
+    refused("bonds must join two different atoms", POTENTIAL, params, [29, 29], bonds=[(0, 2, 1)])
+    displacement = space.periodic_general(4.0 * jnp.eye(3))[0]
+    refused(
+        "fractional_coordinates must be True, as displacement_fn has it, got False",
+        *(POTENTIAL, params, [29], 4.0 * np.eye(3)),
+        displacement_fn=displacement,
+        fractional_coordinates=False,
+    )
+    lists, energy = jphys.energy_neighbor_list(POTENTIAL, params, [29], 4.0)
+    with pytest.raises(ValueError, match="R must be finite"):
+        lists.allocate(jnp.full((1, 3), jnp.nan))
+    with pytest.raises(ValueError, match=r"R must have shape \(1, 3\) to match species, got \(2, 3\)"):
+        lists.allocate(jnp.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"R must have shape \(1, 3\)"):
+        energy(jnp.zeros((2, 3)), lists.allocate(jnp.zeros((1, 3))))

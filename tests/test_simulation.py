@@ -1,0 +1,253 @@
+"""Dynamics on surfaces whose motion is known, reruns after overflow, and trajectories that survive a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+import jphys
+from jphys import md, ops, units
+from jphys.md import simulation
+from jphys.models.potential import Potential
+
+# jax-md asks for float64 sums, which JAX gives only where it is enabled.
+pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
+
+
+def per_graph(pairs, graph):
+    """Sum of edge values (n_edge,) over each graph."""
+    return ops.sum_over_graphs(ops.sum_at_receivers(pairs, graph), graph)
+
+
+def springs(params, graph):
+    """½·k·(d − r₀)² over all pairs, r₀ = 1.2 Å."""
+    distances = ops.edge_distances(graph)
+    pairs = 0.25 * params * (distances - 1.2) ** 2 * graph.edges.mask
+    return per_graph(pairs, graph)
+
+
+def repulsive(params, graph):
+    """½·ε·(1 − d/5 Å)³ per edge: soft spheres that may come close, C² at the cutoff."""
+    distances = ops.edge_distances(graph)
+    inside = jnp.maximum(1.0 - distances / 5.0, 0.0) * graph.edges.mask
+    return per_graph(0.5 * params * inside**3, graph)
+
+
+def attractive(params, graph):
+    """The same with the other sign between 2 Å and 5 Å: a cloud that collapses into a dense cluster."""
+    distances = ops.edge_distances(graph)
+    inside = jnp.maximum(1.0 - distances / 5.0, 0.0) * graph.edges.mask
+    close = jnp.maximum(1.0 - distances / 2.0, 0.0) * graph.edges.mask
+    return ops.sum_over_graphs(
+        ops.sum_at_receivers(params * (30.0 * close**3 - 2.0 * inside**3), graph), graph
+    )
+
+
+def as_potential(energy):
+    """A Potential around an energy function, for what needs a cutoff."""
+    config = jphys.TransformerConfig()
+    return Potential(
+        config=config, cutoff=5.0, init=lambda key, graph: {}, energy=energy, atom_energies=energy
+    )
+
+
+def simulate(energy, atoms, **settings):
+    return jphys.simulate(as_potential(energy), jnp.float32(1.0), atoms, progress=False, **settings)
+
+
+def read(file) -> list[Any]:
+    """The frames of a trajectory."""
+    return list(ase.io.iread(file))
+
+
+def diatomic(stretch=0.05) -> Atoms:
+    atoms = Atoms("HF", [[0, 0, 0], [0, 0, 1.2 + stretch]])
+    atoms.set_momenta(np.full((2, 3), 1e-12))  # at rest: no momenta are drawn
+    return atoms
+
+
+def test_a_harmonic_diatomic_swings_with_its_period():
+    """T = 2π√(μ/k), k = 1 eV/Å²; the energy swings between ½·k·x² and 0, and its sum stays."""
+    mass = diatomic().get_masses()
+    period = 2 * np.pi * np.sqrt(mass.prod() / mass.sum()) / units.FEMTOSECOND  # fs
+    steps = 400
+    found = simulate(springs, diatomic(), steps=steps, every=10, dynamics=jphys.Dynamics(dt=period / steps))
+    assert found.status == "finished" and len(found.step) == 41 and found.time[-1] == pytest.approx(period)
+    assert found.atoms.get_distance(0, 1) == pytest.approx(1.25, abs=1e-4)
+    assert found.potential[[0, 20, 40]] == pytest.approx(0.5 * 0.05**2, rel=1e-2)
+    assert found.potential[10] == pytest.approx(0.0, abs=1e-6) and found.kinetic[10] == pytest.approx(
+        0.00125, rel=1e-2
+    )
+    assert np.ptp(found.conserved) < 1e-6
+    np.testing.assert_allclose(found.conserved, found.potential + found.kinetic, rtol=1e-6)
+
+
+def test_first_momenta_have_the_temperature_and_no_drift():
+    """Mixed masses, where jax-md's own are too hot; over 400 draws, to four standard errors."""
+    mass = molecule("CH3CH2OH").get_masses()
+    drawn = np.array([simulation.thermal_momenta(mass, 0.0259, seed) for seed in range(400)])
+    kinetic = (drawn**2 / (2 * mass[:, None])).sum(axis=(1, 2))
+    freedom = 3 * len(mass) - 3
+    expected = 0.5 * freedom * 0.0259
+    assert kinetic.mean() == pytest.approx(expected, rel=4 * np.sqrt(2 / freedom / 400))
+    np.testing.assert_allclose(drawn.sum(axis=1), 0, atol=1e-12)
+    assert simulation.thermal_momenta([1.0], 0.0259, 0).shape == (1, 3)
+
+
+@pytest.mark.parametrize("ensemble", ["nvt_nose_hoover", "nvt_langevin"])
+def test_thermostats_reach_their_temperature(ensemble):
+    """27 soft spheres in a box, from 30 K to 300 K; the mean over the second half of 4 ps."""
+    atoms = bulk("Ar", "sc", a=3.5).repeat(3)
+    atoms.set_momenta(simulation.thermal_momenta(atoms.get_masses(), 30 * units.KELVIN, 1))
+    dynamics = jphys.Dynamics(ensemble=ensemble, dt=4.0, friction=0.02)
+    found = simulate(repulsive, atoms, steps=1000, every=5, dynamics=dynamics)
+    assert found.temperature[0] == pytest.approx(30, rel=0.5)
+    assert found.temperature[100:].mean() == pytest.approx(300, rel=0.15)
+    assert np.isnan(found.conserved).all() == (ensemble == "nvt_langevin")
+    if ensemble == "nvt_nose_hoover":
+        assert np.ptp(found.conserved) < 0.02 * np.ptp(found.potential + found.kinetic)
+
+
+def test_constant_pressure_finds_the_volume():
+    """Soft spheres under 5 GPa: the box shrinks past what its first list can hold, down to many images."""
+    atoms = bulk("Ar", "sc", a=3.9).repeat(3)
+    dynamics = jphys.Dynamics(ensemble="npt_nose_hoover", dt=2.0, temperature=50, pressure=5.0)
+    found = simulate(repulsive, atoms, steps=600, every=20, dynamics=dynamics)
+    assert found.volume[0] == pytest.approx(atoms.get_volume(), rel=1e-5)
+    assert found.volume[-1] < 0.8 * found.volume[0] and found.n_reruns > 0
+    assert found.atoms.get_volume() == pytest.approx(found.volume[-1], rel=1e-5)
+    again = found.atoms.copy()
+    graph = jphys.graph.from_ase(again, cutoff=5.0)
+    assert float(repulsive(1.0, graph)[0]) == pytest.approx(found.potential[-1], rel=1e-4)
+
+
+def test_a_collapse_gives_what_a_large_list_gives():
+    """A dilute cloud falls together and overflows its list; the trajectory is that of a roomy one."""
+    rng = np.random.default_rng(2)
+    atoms = Atoms("Ar120", rng.uniform(-11, 11, (120, 3)))
+    atoms.set_momenta(np.full((120, 3), 1e-12))
+    settings = {"steps": 150, "every": 25, "dynamics": jphys.Dynamics(dt=4.0)}
+    tight = simulate(attractive, atoms, capacity=1.0, **settings)
+    roomy = simulate(attractive, atoms, capacity=30.0, **settings)
+    assert tight.n_reruns > 0 and roomy.n_reruns == 0
+    assert tight.potential[-1] < 2 * tight.potential[0] < 0  # it did collapse
+    np.testing.assert_allclose(tight.potential, roomy.potential, rtol=1e-3)
+    np.testing.assert_allclose(tight.atoms.positions, roomy.atoms.positions, atol=2e-2)
+
+
+@pytest.mark.parametrize("in_forces", [True, False])
+def test_a_state_that_is_not_finite_stops_with_step_and_time(tmp_path, in_forces):
+    def cliff(params, graph):
+        distances = ops.edge_distances(graph)
+        bad = jnp.where(distances > 1.4, jnp.nan, 0.0)  # of the energy alone: its derivative is 0
+        if in_forces:
+            bad = 1e-6 * jnp.log(jnp.maximum(1.4 - distances, 0.0))
+        pairs = (-0.5 * distances + bad) * graph.edges.mask
+        return per_graph(jnp.where(graph.edges.mask, pairs, 0.0), graph)
+
+    file = tmp_path / "run.extxyz"
+    with pytest.raises(md.NonFinite, match=r"after step \d+, [\d.]+ fs"):
+        simulate(cliff, diatomic(), steps=500, every=5, trajectory=file)
+    frames = read(file)
+    assert len(frames) > 1 and all(np.isfinite(frame.positions).all() for frame in frames)
+    quiet = simulate(cliff, diatomic(), steps=500, every=5, strict=False)
+    assert quiet.status == "nonfinite" and np.isfinite(quiet.atoms.positions).all()
+    assert len(quiet.step) == len(frames)
+
+
+def test_the_trajectory_is_read_by_ase(tmp_path):
+    file = tmp_path / "new" / "run.extxyz"
+    found = simulate(springs, diatomic(), steps=30, every=10, trajectory=file)
+    frames = read(file)
+    assert [frame.info["step"] for frame in frames] == [0, 10, 20, 30]
+    for frame, potential in zip(frames, found.potential):
+        assert frame.get_potential_energy() == pytest.approx(potential, rel=1e-5)
+    forces = -(frames[-1].get_distance(0, 1) - 1.2)
+    assert frames[-1].get_forces()[1, 2] == pytest.approx(forces, rel=1e-3)
+    np.testing.assert_allclose(frames[-1].get_momenta(), found.atoms.get_momenta(), atol=1e-6)
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_simulation as t
+from ase.build import bulk
+atoms = bulk("Ar", "sc", a=3.5).repeat(3)
+settings = {"steps": 200000, "every": 5, "dynamics": t.jphys.Dynamics(ensemble="nvt_langevin", dt=4.0)}
+t.simulate(t.repulsive, atoms, trajectory=sys.argv[2], **settings)
+"""
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    """kill -9 in the middle; the continued run has the frames of an uninterrupted one, noise included."""
+    atoms = bulk("Ar", "sc", a=3.5).repeat(3)
+    settings = {"every": 5, "dynamics": jphys.Dynamics(ensemble="nvt_langevin", dt=4.0)}
+    file = tmp_path / "run.extxyz"
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": str(here.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(here), str(file)], env=environment
+    )
+    checkpoint = file.with_name(file.name + ".checkpoint.npz")
+    deadline = time.monotonic() + 120
+    while not (checkpoint.exists() and file.stat().st_size > 20000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with file.open("a") as out:
+        out.write("27\nhalf a frame")  # as if the kill had come while it was written
+    reached = 5 * (file.read_text().count("step=") + 4)
+    found = simulate(repulsive, atoms, steps=reached, trajectory=file, resume=True, **settings)
+    whole = simulate(repulsive, atoms, steps=reached, **settings)
+    np.testing.assert_array_equal(found.step, whole.step)
+    np.testing.assert_allclose(found.potential, whole.potential, rtol=1e-5)
+    np.testing.assert_allclose(found.atoms.positions, whole.atoms.positions, atol=1e-4)
+    assert [frame.info["step"] for frame in read(file)] == list(whole.step)
+
+
+def test_bad_arguments_are_named(tmp_path):
+    def refused(match, atoms=None, **settings):
+        with pytest.raises(ValueError, match=match):
+            simulate(springs, diatomic() if atoms is None else atoms, **{"steps": 1, **settings})
+
+    half = diatomic()
+    half.set_cell([5, 5, 5])
+    half.pbc = [True, False, False]
+    broken = diatomic()
+    broken.positions[0, 0] = np.nan
+    refused("atoms must hold at least one atom", atoms=Atoms())
+    refused("pbc must be all true or all false", atoms=half)
+    refused("positions must be finite", atoms=broken)
+    refused("steps must be at least 1, got 0", steps=0)
+    refused("every must be at least 1, got 0", every=0)
+    refused("npt_nose_hoover for a molecule", dynamics=jphys.Dynamics(ensemble="npt_nose_hoover"))
+    refused("trajectory must end in .extxyz", trajectory=tmp_path / "a.xyz")
+    refused("resume needs the checkpoint", trajectory=tmp_path / "a.extxyz", resume=True)
+    (tmp_path / "b.extxyz").write_text("")
+    refused("trajectory must not exist yet", trajectory=tmp_path / "b.extxyz")
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"ensemble": "nvt"}, "ensemble must be one of nve, nvt_nose_hoover"),
+        ({"dt": 0.0}, "dt must be positive, got 0.0"),
+        ({"friction": -1.0}, "friction must be positive, got -1.0"),
+        ({"temperature": -1.0}, "temperature must not be negative, got -1.0"),
+    )
+    for settings, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            jphys.Dynamics(**settings)
+
+
+def test_one_atom_moves_straight():
+    atoms = Atoms("Ar", [[0.0, 0, 0]], momenta=[[1.0, 0, 0]])
+    found = simulate(springs, atoms, steps=10, every=10, dynamics=jphys.Dynamics(dt=1.0))
+    expected = 10 * units.FEMTOSECOND / atoms.get_masses()[0]
+    np.testing.assert_allclose(found.atoms.positions, [[expected, 0, 0]], rtol=1e-5)
