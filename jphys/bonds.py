@@ -63,6 +63,40 @@ def perceive_bonds(species, positions, charge: int = 0) -> np.ndarray | None:
         return _kekulised(molecule)
 
 
+def embed_smiles(smiles: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A molecule in space from its SMILES: RDKit's distance geometry (ETKDG), then MMFF94 where it applies.
+
+    Args:
+        smiles: SMILES of the whole molecule; hydrogens are added.
+        seed: of the embedding.
+
+    Returns:
+        species (n,), positions (n, 3) Å, kekulised bonds (m, 3) int32 rows (i, j, order).
+
+    Raises:
+        ValueError: for a SMILES that RDKit cannot read or place in space, or of charged atoms.
+    """
+    from rdkit import Chem, rdBase
+    from rdkit.Chem import AllChem
+
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles) if smiles else None
+        if molecule is None or not molecule.GetNumAtoms():
+            raise ValueError(f"smiles must be readable by RDKit, got {smiles!r}")
+        if any(atom.GetFormalCharge() for atom in molecule.GetAtoms()):
+            raise ValueError(f"smiles must be of a molecule without charged atoms, got {smiles!r}")
+        molecule = Chem.AddHs(molecule)
+        if AllChem.EmbedMolecule(molecule, randomSeed=seed) != 0:  # pyright: ignore
+            raise ValueError(f"smiles must be of a molecule that RDKit can embed, got {smiles!r}")
+        if AllChem.MMFFHasAllMoleculeParams(molecule):  # pyright: ignore
+            AllChem.MMFFOptimizeMolecule(molecule)  # pyright: ignore
+        Chem.Kekulize(molecule, clearAromaticFlags=True)
+    species, found = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()]), _kekulised(molecule)
+    if found is None:
+        raise ValueError(f"smiles must be of a molecule with single, double and triple bonds, got {smiles!r}")
+    return species, np.array(molecule.GetConformer().GetPositions()), found
+
+
 def bonds_from_smiles(smiles: str, species, positions) -> np.ndarray | None:
     """Kekulised bonds that a SMILES gives to the atoms of a geometry, or None where the two disagree.
 

@@ -4,7 +4,7 @@ import ase.build
 import numpy as np
 import pytest
 
-from jphys.bonds import bonds_from_smiles, connectivity, perceive_bonds
+from jphys.bonds import bonds_from_smiles, connectivity, embed_smiles, perceive_bonds
 
 # orders of the bonds between heavy atoms, by Lewis formula
 LEWIS = {
@@ -88,3 +88,20 @@ def test_smiles_of_another_molecule_gives_none(smiles):
 def test_impossible_positions_are_refused(positions):
     with pytest.raises(ValueError, match=r"positions must be finite with shape \(2, 3\)"):
         perceive_bonds([1, 1], positions)
+
+
+def test_a_smiles_becomes_a_molecule_in_space():
+    """Acetonitrile: bond lengths of experiment within MMFF94's error, orders of the Lewis formula."""
+    species, positions, found = embed_smiles("CC#N", seed=3)
+    assert sorted(species.tolist()) == [1, 1, 1, 6, 6, 7] and positions.shape == (6, 3)
+    orders = sorted(found[:, 2].tolist())
+    assert orders == [1, 1, 1, 1, 3]
+    i, j, _ = found[found[:, 2] == 3][0]
+    assert np.linalg.norm(positions[i] - positions[j]) == pytest.approx(1.157, abs=0.02)
+    np.testing.assert_array_equal(positions, embed_smiles("CC#N", seed=3)[1])
+
+
+@pytest.mark.parametrize("smiles", ["", "C1CC", "[NH4+]"])
+def test_smiles_that_give_no_molecule_are_refused(smiles):
+    with pytest.raises(ValueError, match="smiles must be"):
+        embed_smiles(smiles)

@@ -1,7 +1,7 @@
 """Figures of a run and of the README, as PNG; matplotlib loads on first use."""
 
 from jphys.figures.curves import learning_curves
-from jphys.figures.molecules import overlays, relaxed_triples
+from jphys.figures.molecules import overlays, relaxations, relaxed_triples
 from jphys.figures.pairs import pair_curves, pair_table
 from jphys.figures.recovery import recovery_histogram
 from jphys.figures.story import recovery_story
@@ -13,5 +13,6 @@ __all__ = [
     "pair_table",
     "recovery_histogram",
     "recovery_story",
+    "relaxations",
     "relaxed_triples",
 ]

@@ -15,6 +15,7 @@ from jphys.prior import BOND_REACH
 from jphys.reliability.alignment import align, kabsch_distance
 from jphys.reliability.surface import perturb
 
+COLUMNS = 6  # panels side by side
 WINDOW = 0.8  # height of a panel over its width
 
 
@@ -77,6 +78,32 @@ def overlays(
     triples = relaxed_triples(potential, params, chosen, sigma=sigma, fmax=fmax, key=key, **settings)
     with canvas(path, 1.75 * len(chosen) + 0.3, 4.0) as figure:
         draw_overlays(figure, triples)
+    return Path(path)
+
+
+def relaxations(starts: Sequence[Graph], ends: Sequence[Graph], path, titles: Sequence[str]) -> Path:
+    """Relaxed structures, each over the one it started from in pale grey.
+
+    Args:
+        starts, ends: the same structures before and after, in one order.
+        path: PNG to write.
+        titles: one per structure.
+
+    Raises:
+        ValueError: for no structures, or sequences of different length.
+    """
+    if not len(starts) or not len(starts) == len(ends) == len(titles):
+        raise ValueError(
+            f"starts, ends and titles must be of one length, got {len(starts)}, {len(ends)}, {len(titles)}"
+        )
+    rows = -(-len(starts) // COLUMNS)
+    with canvas(path, 2.2 * min(len(starts), COLUMNS) + 0.3, 2.1 * rows) as figure:
+        panels = figure.subplots(rows, min(len(starts), COLUMNS), squeeze=False)
+        for axes in panels.flat[len(starts) :]:
+            axes.set_axis_off()
+        for axes, start, end, title in zip(panels.flat, starts, ends, titles):
+            draw_panel(axes, Triple(start, end, end), end)
+            axes.set_title(title, fontsize=8)
     return Path(path)
 
 

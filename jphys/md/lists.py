@@ -16,7 +16,6 @@ import numpy as np
 from jax_md import custom_partition, partition, space
 
 SHRINKS = 0.95  # a list is allocated so that it serves until the box is this much shorter
-USED = 0.9  # of the skin, when pairs are found anew: the rest is for the step that follows
 
 
 @functools.partial(
@@ -49,7 +48,13 @@ class Neighbors:
     update_fn: Callable[..., "Neighbors"]
 
     def update(self, position, **kwargs) -> "Neighbors":
-        """The list at other positions, found anew where atoms or box have moved too far."""
+        """The list at other positions, found anew where atoms or box have moved too far.
+
+        Args:
+            position: (n, 3).
+            box: the box at these positions, where it changes.
+            ahead: Å that no atom will exceed until the next update; a twentieth of the skin by default.
+        """
         return self.update_fn(position, self, **kwargs)
 
 
@@ -126,10 +131,12 @@ class Lists:
             found = self._free(R).allocate(R, extra_capacity)
         return self._finish(found, R, matrix)
 
-    def update(self, R, neighbors: Neighbors, *, box=None, **_) -> Neighbors:
+    def update(self, R, neighbors: Neighbors, *, box=None, ahead=None, **_) -> Neighbors:
         """The list at R: kept while it holds all pairs within the cutoff, else found anew in its room."""
         R, matrix = jax.lax.stop_gradient((jnp.asarray(R), self.lattice.matrix(box)))
-        return jax.lax.cond(self._outdated(R, matrix, neighbors), self._again, _keep, R, matrix, neighbors)
+        ahead = 0.05 * self.skin if ahead is None else ahead
+        outdated = self._outdated(R, matrix, neighbors, ahead)
+        return jax.lax.cond(outdated, self._again, _keep, R, matrix, neighbors)
 
     def _again(self, R, matrix, neighbors: Neighbors) -> Neighbors:
         wrapped = self._wrapped(R, matrix)
@@ -141,7 +148,7 @@ class Lists:
             found = neighbors.found.update(R)
         return self._finish(found, R, matrix)
 
-    def _outdated(self, R, matrix, neighbors: Neighbors):
+    def _outdated(self, R, matrix, neighbors: Neighbors, ahead):
         """Whether a pair may be within the cutoff that was beyond reach at the reference.
 
         r_ref = D⁻¹(r − B·Δs) with the deformation D of the box and the moves Δs of the atoms: a pair
@@ -152,7 +159,7 @@ class Lists:
             moved -= jnp.round(moved)
         farthest = jnp.sqrt(jnp.max(jnp.sum((moved @ matrix.T) ** 2, axis=-1)))
         backward = jnp.linalg.norm(neighbors.reference_box @ jnp.linalg.inv(matrix), ord=2)
-        stays = backward * (self.cutoff + 2.0 * farthest) <= self.cutoff + USED * self.skin
+        stays = backward * (self.cutoff + 2.0 * (farthest + ahead)) <= self.reach
         return ~stays  # also for NaN
 
     def _finish(self, found, R, matrix) -> Neighbors:

@@ -19,6 +19,7 @@ from jphys.md.neighbor_list import energy_neighbor_list
 from jphys.md.trajectory import Trajectory
 
 Ensemble = Literal["nve", "nvt_nose_hoover", "nvt_langevin", "npt_nose_hoover"]
+AHEAD = 3.0  # how much farther an atom may move in a step than its fastest component of velocity says
 DENSE = 100  # atoms; free molecules up to this size see all pairs and need no list
 
 
@@ -131,7 +132,7 @@ def simulate(
         rows = [system.record(carry, 0)]
         if file is not None:
             file.write(system.frame(carry, rows[0]), carry[0], 0)
-    reruns, status = 0, "finished"
+    reruns, status, last = 0, "finished", carry
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
         while done < steps:
             carry, moved, again = system.advance(carry, min(every, steps - done))
@@ -143,6 +144,7 @@ def simulate(
                 status = "nonfinite"
                 break
             rows.append(row)
+            last = carry
             if file is not None:
                 file.write(system.frame(carry, rows[-1]), carry[0], done)
     if status == "nonfinite" and strict:
@@ -151,7 +153,7 @@ def simulate(
             f" after step {done}, {done * dynamics.dt:g} fs"
         )
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
-    return Simulation(atoms=system.frame(carry, rows[-1]), status=status, n_reruns=reruns, **table)
+    return Simulation(atoms=system.frame(last, rows[-1]), status=status, n_reruns=reruns, **table)
 
 
 def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None:
@@ -176,6 +178,7 @@ class _System:
     def __init__(self, potential, params, atoms: ase.Atoms, dynamics: Dynamics, skin, capacity, bonds):
         self.dynamics, self.template, self.params = dynamics, atoms.copy(), params
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
+        self.dt = dynamics.dt * units.FEMTOSECOND
         self.neighbor_fn = None
         if atoms.pbc.all() or len(atoms) > DENSE:
             box = atoms.cell.array.T if atoms.pbc.all() else None
@@ -197,7 +200,7 @@ class _System:
     def _integrator(self):
         """(init, apply) of jax-md in its units: Å, eV, amu, and the time that follows from them."""
         dynamics = self.dynamics
-        dt, kT = dynamics.dt * units.FEMTOSECOND, dynamics.temperature * units.KELVIN
+        dt, kT = self.dt, dynamics.temperature * units.KELVIN
         if self.npt:
             box = jnp.asarray(self.template.cell.array.T)
             _, shift = space.periodic_general(box, fractional_coordinates=True, wrapped=False)
@@ -248,7 +251,8 @@ class _System:
             count, (state, neighbor), overflow, _ = loop
             settings = {}
             if neighbor is not None:
-                neighbor = neighbor.update(state.position, **_boxed(self._box(state)))
+                ahead = AHEAD * self.dt * jnp.max(jnp.abs(state.velocity))
+                neighbor = neighbor.update(state.position, ahead=ahead, **_boxed(self._box(state)))
                 settings, overflow = {"neighbor": neighbor}, neighbor.did_buffer_overflow
             new = self.apply(state, **settings)
             finite = jnp.all(jnp.isfinite(new.position)) & jnp.all(jnp.isfinite(new.momentum))

@@ -1,0 +1,122 @@
+"""Relax molecules or crystals on a learned surface, from SMILES or a file that ASE reads.
+
+    python experiments/relax.py --smiles CCO "CC(=O)C"
+    python experiments/relax.py --input my.xyz --fmax 0.005
+
+Prints the energies before and after, and writes relaxed.extxyz and, for molecules, relaxed.png. Energies are
+those of the model's data: for qm9-small B3LYP/6-31G(2df,p) total energies.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import ase
+import ase.io
+import numpy as np
+import tyro
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import jphys
+from jphys import bonds, figures
+from jphys.evaluation import evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to relax, on which surface, and where the result goes.
+
+    Raises:
+        ValueError: without smiles and input, or a threshold that is not positive.
+    """
+
+    smiles: tuple[str, ...] = ()
+    """Molecules to build by RDKit."""
+    input: Path | None = None
+    """File that ASE reads, with any number of structures."""
+    model: str = "qm9-small"
+    """Name of a pretrained model, or the checkpoint folder of a run."""
+    fmax: float = 0.01
+    """Converged when no force is larger, eV/Å."""
+    max_steps: int = 500
+    """FIRE steps at most."""
+    output: Path = Path("relaxed")
+    """Folder for relaxed.extxyz and relaxed.png."""
+    seed: int = 0
+    """Of RDKit's embedding."""
+
+    def __post_init__(self):
+        if not self.smiles and self.input is None:
+            raise ValueError("smiles or input must be given, got neither")
+        if self.input is not None and not self.input.is_file():
+            raise ValueError(f"input must be an existing file, got {self.input}")
+        if not self.fmax > 0:
+            raise ValueError(f"fmax must be positive, got {self.fmax}")
+
+
+def structures(config: Config, cutoff: float) -> tuple[list[str], list[jphys.Graph]]:
+    """Names and graphs of everything asked for; crystals see a little farther than the cutoff."""
+    names, made = [], []
+    for smiles in config.smiles:
+        species, positions, order = bonds.embed_smiles(smiles, seed=config.seed)
+        names.append(smiles)
+        made.append(jphys.make_graph(species, positions, bonds=order))
+    if config.input is not None:
+        read: list[Any] = list(ase.io.iread(config.input))
+        if not read:
+            raise ValueError(f"input must hold a structure, got none in {config.input}")
+        for atoms in read:
+            names.append(str(atoms.symbols))
+            made.append(jphys.graph.from_ase(atoms, cutoff=cutoff + 1.0 if atoms.pbc.all() else None))
+    return names, made
+
+
+def write(file: Path, names: list[str], result) -> None:
+    """The relaxed structures with energy and forces, as extxyz."""
+    frames = []
+    for name, graph, energy, forces, status in zip(
+        names, result.graphs, result.energy, result.forces, result.status
+    ):
+        cell = graph.globals.cell[0]
+        atoms = ase.Atoms(graph.nodes.species, graph.nodes.positions, cell=cell, pbc=bool(cell.any()))
+        atoms.info.update(name=name, status=str(status))
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    ase.io.write(file, frames, format="extxyz")
+
+
+def print_table(names: list[str], before, forces, after, result) -> None:
+    """Energies and largest forces before and after."""
+    print(f"{'structure':24s} {'E before eV':>14s} {'relaxed eV':>14s} {'fmax':>8s} after  steps  status")
+    ends = zip(result.fmax, result.n_steps, result.status)
+    for name, start, force, end, (fmax, steps, status) in zip(names, before, forces, after, ends):
+        largest = np.linalg.norm(force, axis=1).max()
+        print(f"{name[:24]:24s} {start:14.4f} {end:14.4f} {largest:8.3f} {fmax:.3f} {steps:6d}  {status}")
+
+
+def main(config: Config) -> None:
+    """Relax, print, write."""
+    potential, params = jphys.load(config.model)
+    names, starts = structures(config, potential.cutoff)
+    totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
+    energies, forces = evaluate(potential, params, starts)
+    settings = {"fmax": config.fmax, "max_steps": config.max_steps, "progress": True}
+    result = jphys.relax(potential, params, starts, **settings)
+    print_table(names, energies + totals, forces, result.energy + totals, result)
+    config.output.mkdir(parents=True, exist_ok=True)
+    write(config.output / "relaxed.extxyz", names, result)
+    free = [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]
+    if free:
+        before, after = ([graphs[i] for i in free] for graphs in (starts, result.graphs))
+        figures.relaxations(before, after, config.output / "relaxed.png", [names[i] for i in free])
+    print(f"written to {config.output}")
+    if not result.converged.all():
+        sys.exit(f"{np.sum(~result.converged)} of {len(names)} structures did not converge")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

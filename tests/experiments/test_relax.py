@@ -1,0 +1,55 @@
+"""The relaxation script as a user runs it: from SMILES and from a file, and with what it cannot do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / "relax.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_smiles_and_a_file_together(tmp_path):
+    ase.io.write(tmp_path / "in.xyz", [molecule("H2O"), molecule("CH4")])
+    done = run("--smiles", "CCO", "--input", str(tmp_path / "in.xyz"), "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    frames: list[Any] = list(ase.io.iread(tmp_path / "out" / "relaxed.extxyz"))
+    assert [frame.info["name"] for frame in frames] == ["CCO", "OH2", "CH4"]
+    for frame in frames:
+        assert frame.info["status"] == "converged"
+        assert np.linalg.norm(frame.get_forces(), axis=1).max() < 0.01
+    assert frames[1].get_distance(0, 1) == pytest.approx(0.962, abs=0.02)  # O-H of B3LYP
+    assert done.stdout.count("converged") == 3 and "-20" in done.stdout  # water: -2079 eV in total
+    assert (tmp_path / "out" / "relaxed.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "smiles or input must be given"),
+        (("--smiles", "C1CC"), "smiles must be readable by RDKit, got 'C1CC'"),
+        (("--smiles", "[NH4+]"), "without charged atoms"),
+        (("--smiles", "CS"), "species must be among the potential's elements"),
+        (("--input", "nowhere.xyz"), "input must be an existing file"),
+        (("--smile", "C"), "--smiles"),
+    ],
+)
+def test_what_cannot_be_relaxed_is_named(arguments, message):
+    done = run(*arguments)
+    assert done.returncode != 0 and message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
