@@ -122,27 +122,6 @@ def our_candidate(name: str, run: Run) -> Candidate:
     return Candidate(name, step)
 
 
-def peers(config: BenchConfig, run: Run) -> list[Candidate]:
-    """TorchMD-Net's models on the batches of the run."""
-    structures, energy = run.data.train.structures, run.data.train.energy
-    batches = []
-    for chosen in run.plan:
-        chosen = chosen[chosen >= 0]
-        part = take(structures, chosen)
-        batches.append(
-            {
-                "species": part.species.astype(np.int64),
-                "positions": part.positions.astype(np.float32),
-                "owner": np.repeat(np.arange(len(chosen)), part.n_atoms),
-                "energy": energy[chosen].astype(np.float32),
-            }
-        )
-    names = ("channels", "blocks", "heads", "n_basis")
-    sizes = {name: getattr(config, name) for name in names} | {"cutoff": run.config.model.cutoff}
-    made = {kind: peer_torchmd_net.start(kind, sizes, batches) for kind in peer_torchmd_net.KINDS}
-    return [Candidate(f"torchmd-net {kind}", step) for kind, step in made.items()]
-
-
 def measure(candidates: list[Candidate], rounds: int, steps: int) -> None:
     """Warm every candidate up, then time all of them in turn, round after round."""
     for candidate in candidates:
@@ -201,7 +180,10 @@ def main() -> None:
     if config.peer != "none":
         run = made["energy+forces, atoms"]
         candidates.append(our_candidate("energy+forces, atoms, AdamW", with_adamw(run)))
-        candidates += peers(config, run)
+        candidates += [
+            Candidate(f"torchmd-net {kind}", peer_torchmd_net.start(kind, run))
+            for kind in peer_torchmd_net.KINDS
+        ]
     measure(candidates, config.rounds, config.steps)
     found = summarise(candidates, config)
     for name, row in found["steps"].items():

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -26,18 +26,21 @@ def check() -> None:
         raise SystemExit("--peer torchmd-net needs TorchMD-Net 3: pip install torch torchmd-net")
 
 
-def start(kind: str, sizes: dict[str, float], batches: list[dict[str, np.ndarray]]) -> Callable[[int], None]:
-    """A process that trains TorchMD-Net, and the function that makes it do the step of a number.
+def start(kind: str, run: Any) -> Callable[[int], None]:
+    """A process that trains TorchMD-Net on the batches of a run, and the function that makes it do a step.
 
     Args:
         kind: one of KINDS.
-        sizes: channels, blocks, heads, n_basis, cutoff (Å).
-        batches: species (n,), positions (n, 3) Å, owner (n,) molecule of each atom, energy (m,) eV.
+        run: of `jphys.training.setup.prepare`; width, depth, heads, basis and cutoff are its model's.
     """
-    folder = Path(tempfile.mkdtemp(prefix="peer-"))
-    arrays = {f"{name}{number}": array for number, one in enumerate(batches) for name, array in one.items()}
-    np.savez(folder / "batches.npz", **arrays)  # pyright: ignore[reportArgumentType]
-    command = [sys.executable, __file__, kind, json.dumps(sizes), str(folder / "batches.npz")]
+    ours, arrays = run.config.model, {}
+    for number, chosen in enumerate(run.plan):
+        arrays |= {f"{name}{number}": array for name, array in batch(run, chosen).items()}
+    file = Path(tempfile.mkdtemp(prefix="peer-")) / "batches.npz"
+    np.savez(file, **arrays)
+    names = ("channels", "blocks", "heads", "n_basis", "cutoff")
+    sizes = json.dumps({name: getattr(ours, name) for name in names})
+    command = [sys.executable, __file__, kind, sizes, str(file)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     asked, told = _pipe(process.stdin), _pipe(process.stdout)
 
@@ -51,6 +54,20 @@ def start(kind: str, sizes: dict[str, float], batches: list[dict[str, np.ndarray
     return step
 
 
+def batch(run: Any, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Species, positions (Å), molecule of each atom and energies (eV) of the structures of these numbers."""
+    from jphys.data.structures import take
+
+    chosen = chosen[chosen >= 0]
+    part = take(run.data.train.structures, chosen)
+    return {
+        "species": part.species.astype(np.int64),
+        "positions": part.positions.astype(np.float32),
+        "owner": np.repeat(np.arange(len(chosen)), part.n_atoms),
+        "energy": run.data.train.energy[chosen].astype(np.float32),
+    }
+
+
 def _pipe(stream: IO[str] | None) -> IO[str]:
     assert stream is not None
     return stream
@@ -61,7 +78,7 @@ def serve(kind: str, sizes: dict[str, float], file: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print is no answer
     torch, models = (importlib.import_module(name) for name in ("torch", "torchmdnet.models.model"))
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = models.create_model(
         {
             "model": kind,

@@ -72,11 +72,11 @@ def structures(config: Config, cutoff: float) -> tuple[list[str], list[jphys.Gra
     return names, made
 
 
-def write(file: Path, names: list[str], result) -> None:
-    """The relaxed structures with energy and forces, as extxyz."""
+def write(file: Path, names: list[str], energies, result) -> None:
+    """The relaxed structures with total energies and forces, as extxyz."""
     frames = []
     for name, graph, energy, forces, status in zip(
-        names, result.graphs, result.energy, result.forces, result.status
+        names, result.graphs, energies, result.forces, result.status
     ):
         cell = graph.globals.cell[0]
         atoms = ase.Atoms(graph.nodes.species, graph.nodes.positions, cell=cell, pbc=bool(cell.any()))
@@ -105,7 +105,7 @@ def main(config: Config) -> None:
     result = jphys.relax(potential, params, starts, **settings)
     print_table(names, energies + totals, forces, result.energy + totals, result)
     config.output.mkdir(parents=True, exist_ok=True)
-    write(config.output / "relaxed.extxyz", names, result)
+    write(config.output / "relaxed.extxyz", names, result.energy + totals, result)
     free = [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]
     if free:
         before, after = ([graphs[i] for i in free] for graphs in (starts, result.graphs))

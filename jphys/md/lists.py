@@ -29,7 +29,7 @@ SHRINKS = 0.95  # a list is allocated so that it serves until the box is this mu
         "did_buffer_overflow",
         "found",
     ),
-    meta_fields=("update_fn",),
+    meta_fields=("lists",),
 )
 @dataclasses.dataclass(frozen=True)
 class Neighbors:
@@ -45,7 +45,7 @@ class Neighbors:
     reference_box: jax.Array  # (3, 3) Å, columns are lattice vectors
     did_buffer_overflow: jax.Array  # () bool: pairs are missing, allocate again
     found: Any  # jax-md's own list
-    update_fn: Callable[..., "Neighbors"]
+    lists: "Lists"  # how the list is found
 
     def update(self, position, **kwargs) -> "Neighbors":
         """The list at other positions, found anew where atoms or box have moved too far.
@@ -55,7 +55,11 @@ class Neighbors:
             box: the box at these positions, where it changes.
             ahead: Å that no atom will exceed until the next update; a twentieth of the skin by default.
         """
-        return self.update_fn(position, self, **kwargs)
+        return self.lists.update(position, self, **kwargs)
+
+    def covers(self, position, *, box=None) -> jax.Array:
+        """Whether (bool) all pairs within the cutoff at these positions are in the list."""
+        return ~self.lists.outdated(position, self.lists.lattice.matrix(box), self, 0.0)
 
 
 class NeighborFns(NamedTuple):
@@ -102,8 +106,10 @@ class Lattice:
 class Lists:
     """Finding pairs by jax-md: minimum image in large boxes, all images in small ones."""
 
-    def __init__(self, lattice: Lattice, n_atoms: int, cutoff: float, skin: float, capacity: float):
-        self.lattice, self.n_atoms, self.cutoff, self.skin = lattice, n_atoms, cutoff, skin
+    def __init__(
+        self, lattice: Lattice, n_atoms: int, cutoff: float, skin: float, capacity: float, *, bonds: bool
+    ):
+        self.lattice, self.n_atoms, self.cutoff, self.skin, self.bonds = lattice, n_atoms, cutoff, skin, bonds
         self.reach, self.capacity = cutoff + skin, capacity
         self._images = None
 
@@ -121,6 +127,10 @@ class Lists:
         matrix = self.lattice.matrix(box)
         wrapped = self._wrapped(R, matrix)
         if self.lattice.periodic and self.small(SHRINKS * matrix):
+            if self.bonds:  # which image of an atom is bonded would be anyone's guess
+                raise ValueError(
+                    f"bonds need a box of more than twice the cutoff, got heights {heights(matrix)} Å"
+                )
             found = self._all_images(matrix).allocate(wrapped, extra_capacity, box=matrix)
             found: Any = found  # a dataclass that type checkers do not know as one
             found = dataclasses.replace(found, search_shifts=self._images_of(SHRINKS * matrix))
@@ -135,7 +145,7 @@ class Lists:
         """The list at R: kept while it holds all pairs within the cutoff, else found anew in its room."""
         R, matrix = jax.lax.stop_gradient((jnp.asarray(R), self.lattice.matrix(box)))
         ahead = 0.05 * self.skin if ahead is None else ahead
-        outdated = self._outdated(R, matrix, neighbors, ahead)
+        outdated = self.outdated(R, matrix, neighbors, ahead)
         return jax.lax.cond(outdated, self._again, _keep, R, matrix, neighbors)
 
     def _again(self, R, matrix, neighbors: Neighbors) -> Neighbors:
@@ -148,7 +158,7 @@ class Lists:
             found = neighbors.found.update(R)
         return self._finish(found, R, matrix)
 
-    def _outdated(self, R, matrix, neighbors: Neighbors, ahead):
+    def outdated(self, R, matrix, neighbors: Neighbors, ahead):
         """Whether a pair may be within the cutoff that was beyond reach at the reference.
 
         r_ref = D⁻¹(r − B·Δs) with the deformation D of the box and the moves Δs of the atoms: a pair
@@ -186,7 +196,7 @@ class Lists:
             reference_box=matrix,
             did_buffer_overflow=overflow,
             found=found,
-            update_fn=self.update,
+            lists=self,
         )
 
     def _wrapped(self, R, matrix):
@@ -209,7 +219,7 @@ class Lists:
         displacement, _ = space.periodic_general(box, fractional_coordinates=True)
         return partition.neighbor_list(
             displacement,
-            box,
+            SHRINKS * box,  # for the number of cells alone
             self.reach,
             capacity_multiplier=self.capacity,
             fractional_coordinates=True,

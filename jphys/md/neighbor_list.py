@@ -51,8 +51,8 @@ def energy_neighbor_list(
         R (n, 3), with jax-md's convention that the gradient is per Å also for fractional positions.
 
     Raises:
-        ValueError: no cutoff, a box without volume, skin < 0, capacity < 1, unknown species, bonds
-            together with a box smaller than twice the cutoff.
+        ValueError: no cutoff, a box without volume, skin < 0, capacity < 1, unknown species; at allocation
+            positions that are not finite, and bonds in a box smaller than twice the cutoff.
     """
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
@@ -65,10 +65,8 @@ def energy_neighbor_list(
             raise ValueError(f"{name} must be at least {least}, got {value}")
     fractional = _is_fractional(box, displacement_fn, fractional_coordinates)
     lattice = Lattice(box, fractional)
-    lists = Lists(lattice, len(species), cutoff, skin, capacity)
     orders = _bond_table(bonds, len(species))
-    if orders is not None and lattice.periodic and bool(lists.small(lattice.matrix(None))):
-        raise ValueError(f"bonds must not be given for a box smaller than twice the cutoff, got {bonds}")
+    lists = Lists(lattice, len(species), cutoff, skin, capacity, bonds=orders is not None)
 
     def compute(R, neighbor, *, params=params, box=None, perturbation=None, **_):
         if R.shape != (len(species), 3):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from jax_md import quantity, space
+from jax_md import quantity
 from jax_md import simulate as integrators
 from tqdm import tqdm
 
@@ -50,8 +50,13 @@ class Dynamics:
         for name in ("dt", "friction"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("dt", "friction", "temperature", "pressure"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
         if not self.temperature >= 0:
             raise ValueError(f"temperature must not be negative, got {self.temperature}")
+        if self.temperature == 0 and self.ensemble.endswith("nose_hoover"):
+            raise ValueError(f"temperature must be positive for {self.ensemble}, got {self.temperature}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +101,9 @@ def simulate(
 ) -> Simulation:
     """Molecular dynamics by jax-md of a molecule, a cluster or a crystal.
 
-    Runs `every` steps at a time in one compiled loop. Where the neighbour list overflows, those steps are
-    run again from the state before them with a larger list; nothing is ever computed on missing pairs.
+    Runs `every` steps at a time in one compiled loop. Where the neighbour list overflows, or atoms moved
+    farther in a step than it allows for, those steps are run again from the state before them with a new
+    list: no step is kept that was computed on missing pairs.
 
     Args:
         potential: a Potential.
@@ -118,18 +124,23 @@ def simulate(
 
     Raises:
         NonFinite: naming step and time; the trajectory keeps all frames before.
+        RuntimeError: where a single step moves atoms farther than the skin.
         ValueError: no atoms, partly periodic boundaries, npt of a molecule, steps or every < 1, a trajectory
-            that exists without `resume` or the other way round.
+            that exists without `resume` or the other way round, a checkpoint of another simulation.
     """
+    if not skin > 0:
+        raise ValueError(f"skin must be positive, got {skin}")
     _check(atoms, steps, every, dynamics)
     system = _System(potential, params, atoms, dynamics, skin, capacity, bonds)
-    file = None if trajectory is None else Trajectory(Path(trajectory), resume)
+    file = None if trajectory is None else Trajectory(Path(trajectory), resume, system.identity())
     carry, done = system.start(atoms, seed), 0
     if file is not None and file.resume:
         state, done, rows = file.restore(carry[0], COLUMNS)
         carry = system.with_list(state)
     else:
         rows = [system.record(carry, 0)]
+        if not np.isfinite(rows[0]["potential"]):
+            raise NonFinite("energy must be finite, got NaN or infinity at the start")
         if file is not None:
             file.write(system.frame(carry, rows[0]), carry[0], 0)
     reruns, status, last = 0, "finished", carry
@@ -163,6 +174,8 @@ def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None
         raise ValueError(f"pbc must be all true or all false, got {atoms.pbc.tolist()}")
     if dynamics.ensemble == "npt_nose_hoover" and not atoms.pbc.all():
         raise ValueError("ensemble must not be npt_nose_hoover for a molecule: it has no volume")
+    if dynamics.ensemble == "npt_nose_hoover" and np.linalg.det(atoms.cell.array) < 0:
+        raise ValueError("cell must be right-handed for npt_nose_hoover, got a negative determinant")
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -202,16 +215,44 @@ class _System:
         dynamics = self.dynamics
         dt, kT = self.dt, dynamics.temperature * units.KELVIN
         if self.npt:
-            box = jnp.asarray(self.template.cell.array.T)
-            _, shift = space.periodic_general(box, fractional_coordinates=True, wrapped=False)
-            pressure = dynamics.pressure * units.GIGAPASCAL
-            return integrators.npt_nose_hoover(self.energy, shift, dt, pressure, kT)
+            return self._at_constant_pressure(jnp.asarray(self.template.cell.array.T))
         if dynamics.ensemble == "nvt_langevin":
             gamma = dynamics.friction / units.FEMTOSECOND
             return integrators.nvt_langevin(self.energy, _move, dt, kT, gamma)
         if dynamics.ensemble == "nvt_nose_hoover":
             return integrators.nvt_nose_hoover(self.energy, _move, dt, kT)
         return integrators.nve(self.energy, _move, dt)
+
+    def _at_constant_pressure(self, old):
+        """npt_nose_hoover for a step that starts in the box `old`.
+
+        jax-md moves R by R·(exp(x) − 1) where the box scales by exp(x), as if R were in Å. Fractional
+        positions scale with the box already: that part is taken out.
+        """
+
+        def shift(R, dR, **settings):
+            box = settings["box"]
+            scaled = jnp.cbrt(jnp.linalg.det(box) / jnp.linalg.det(old)) - 1.0
+            return R + (dR - R * scaled) @ jnp.linalg.inv(box).T
+
+        pressure = self.dynamics.pressure * units.GIGAPASCAL
+        kT = self.dynamics.temperature * units.KELVIN
+        return integrators.npt_nose_hoover(self.energy, shift, self.dt, pressure, kT)
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on."""
+        return {
+            "species": self.template.numbers.tolist(),
+            "masses": self.template.get_masses().tolist(),
+            "cell": np.asarray(self.template.cell.array).tolist(),
+            "dynamics": dataclasses.asdict(self.dynamics),
+        }
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom: the centre of mass rests, except under Langevin's noise."""
+        n = len(self.template)
+        return 3 * n if n == 1 or self.dynamics.ensemble == "nvt_langevin" else 3 * n - 3
 
     def start(self, atoms: ase.Atoms, seed: int):
         """The first carry."""
@@ -228,7 +269,14 @@ class _System:
         neighbor = self._allocate(jnp.asarray(R), settings.get("box"))
         if neighbor is not None:
             settings["neighbor"] = neighbor
-        return self.init(jax.random.key(seed), jnp.asarray(R), **settings), neighbor
+        state = self.init(jax.random.key(seed), jnp.asarray(R), **settings)
+        # jax-md's thermostats count the resting centre of mass as three degrees of freedom.
+        for name in {"nvt_nose_hoover": ("chain",), "npt_nose_hoover": ("thermostat",)}.get(
+            self.dynamics.ensemble, ()
+        ):
+            chain = dataclasses.replace(getattr(state, name), degrees_of_freedom=self.freedom)
+            state = dataclasses.replace(state, **{name: chain})
+        return state, neighbor
 
     def with_list(self, state):
         """The carry of a state."""
@@ -254,7 +302,10 @@ class _System:
                 ahead = AHEAD * self.dt * jnp.max(jnp.abs(state.velocity))
                 neighbor = neighbor.update(state.position, ahead=ahead, **_boxed(self._box(state)))
                 settings, overflow = {"neighbor": neighbor}, neighbor.did_buffer_overflow
-            new = self.apply(state, **settings)
+            old = self._box(state)
+            new = (self._at_constant_pressure(old)[1] if self.npt else self.apply)(state, **settings)
+            if neighbor is not None:
+                overflow |= ~neighbor.covers(new.position, **_boxed(self._box(new)))
             finite = jnp.all(jnp.isfinite(new.position)) & jnp.all(jnp.isfinite(new.momentum))
             new = jax.tree.map(lambda n, o: jnp.where(finite & ~overflow, n, o), new, state)
             moved = (finite & ~overflow).astype(count.dtype)
@@ -265,10 +316,16 @@ class _System:
 
     def advance(self, carry, n_steps: int):
         """(carry, steps done, reruns) after n_steps, or fewer where the state is no longer finite."""
-        reruns, size, done = 0, n_steps, 0
+        reruns, size, done, stuck, self.extra = 0, n_steps, 0, 0, 0
         while done < n_steps and not self.broken:
             count, new, overflow, finite = self._run(carry, min(size, n_steps - done))
-            if bool(overflow):
+            if bool(overflow) and bool(finite):
+                stuck = stuck + 1 if size == 1 else 0
+                if stuck > 4:
+                    raise RuntimeError(
+                        "a step must not move atoms farther than the skin of the neighbour list: choose a"
+                        f" smaller dt than {self.dynamics.dt} fs or a larger skin"
+                    )
                 # The state before these steps, with a larger list; fewer steps, should the box shrink on.
                 reruns, size, self.extra = reruns + 1, max(size // 2, 1), 2 * self.extra + 4
                 carry = self.with_list(carry[0])
@@ -285,14 +342,15 @@ class _System:
         kT, energy = self.dynamics.temperature * units.KELVIN, potential + kinetic
         if self.dynamics.ensemble == "nvt_nose_hoover":
             energy = integrators.nvt_nose_hoover_invariant(self.energy, state, kT, **settings)
+            energy -= (state.position.size - self.freedom) * kT * state.chain.position[0]
         elif self.npt:
             pressure = self.dynamics.pressure * units.GIGAPASCAL
             rest = {} if neighbor is None else {"neighbor": neighbor}
             energy = integrators.npt_nose_hoover_invariant(self.energy, state, pressure, kT, **rest)
+            energy -= (state.position.size - self.freedom) * kT * state.thermostat.position[0]
         elif self.dynamics.ensemble == "nvt_langevin":
             energy = jnp.nan * energy
-        freedom = max(state.position.size - 3, 1)  # the centre of mass rests
-        return potential, kinetic, 2.0 * kinetic / (freedom * units.KELVIN), energy
+        return potential, kinetic, 2.0 * kinetic / (self.freedom * units.KELVIN), energy
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
@@ -314,6 +372,7 @@ class _System:
         atoms.set_momenta(np.asarray(state.momentum, float))
         forces = np.asarray(state.force, float)
         atoms.calc = SinglePointCalculator(atoms, energy=row["potential"], forces=forces)
+        atoms.info = {name: value for name, value in atoms.info.items() if name not in COLUMNS}
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
 

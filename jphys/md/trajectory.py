@@ -23,12 +23,14 @@ class Trajectory:
         ValueError: for a file that exists where none is to be continued, or the other way round.
     """
 
-    def __init__(self, file: Path, resume: bool):
+    def __init__(self, file: Path, resume: bool, identity: dict[str, Any]):
+        self.identity = json.loads(json.dumps(identity))
         self.file, self.stored = file, file.with_name(file.name + ".checkpoint.npz")
         if file.suffix != ".extxyz":
             raise ValueError(f"trajectory must end in .extxyz, got {file}")
-        if resume and not self.stored.exists():
-            raise ValueError(f"resume needs the checkpoint {self.stored}, which does not exist")
+        for needed in (self.stored, file):
+            if resume and not needed.exists():
+                raise ValueError(f"resume needs the file {needed}, which does not exist")
         if not resume and file.exists():
             raise ValueError(f"trajectory must not exist yet unless resume is set, got {file}")
         self.resume = resume
@@ -44,7 +46,7 @@ class Trajectory:
             os.fsync(out.fileno())
             length = out.tell()
         leaves = {f"leaf{number:04d}": _plain(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
-        record = json.dumps({"step": step, "length": length})
+        record = json.dumps({"step": step, "length": length, "identity": self.identity})
         fresh = self.stored.with_name(self.stored.name + ".new")
         with fresh.open("wb") as out:
             np.savez(out, record=np.array(record), **leaves)  # pyright: ignore[reportArgumentType]
@@ -61,6 +63,12 @@ class Trajectory:
         with np.load(self.stored) as stored:
             record = json.loads(str(stored["record"]))
             found = [stored[name] for name in sorted(stored.files) if name != "record"]
+        differing = [name for name, value in self.identity.items() if record["identity"].get(name) != value]
+        if differing:
+            names = ", ".join(differing)
+            raise ValueError(f"resume needs a checkpoint with the same {names}, got another in {self.stored}")
+        if self.file.stat().st_size < record["length"]:
+            raise ValueError(f"trajectory must be as long as its checkpoint says, got a shorter {self.file}")
         leaves, structure = jax.tree.flatten(state)
         shapes = [np.shape(_plain(leaf)) for leaf in leaves]
         if [np.shape(leaf) for leaf in found] != shapes:
