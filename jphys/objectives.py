@@ -75,6 +75,11 @@ class ObjectiveConfig:
         """Whether any loss looks at displaced structures."""
         return self.uses_prior or self.bound > 0
 
+    @property
+    def margin(self) -> float:
+        """Å by which two atoms hardly ever come closer: four standard deviations of a displaced distance."""
+        return 4.0 * 2.0**0.5 * self.noise if self.displaces else 0.0
+
 
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)

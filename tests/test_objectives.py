@@ -23,7 +23,7 @@ def dataset():
     """Eight of the smallest molecules, CO2-like straight ones among them."""
     small = load_small()
     chosen = take(small, np.flatnonzero(small.n_atoms <= N_ATOM)[:8])
-    return make_dataset(chosen, np.linspace(-1, 1, 8), cutoff=4.0, displaced=True, with_prior=True)
+    return make_dataset(chosen, np.linspace(-1, 1, 8), cutoff=4.0, margin=1.0, with_prior=True)
 
 
 def batch_of(dataset, chosen, room=4):

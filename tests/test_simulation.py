@@ -17,7 +17,7 @@ from ase.build import bulk, molecule
 
 import jphys
 from jphys import md, ops, units
-from jphys.md import simulation
+from jphys.md.system import thermal_momenta
 from jphys.models.potential import Potential
 
 # jax-md asks for float64 sums, which JAX gives only where it is enabled.
@@ -95,20 +95,20 @@ def test_a_harmonic_diatomic_swings_with_its_period():
 def test_first_momenta_have_the_temperature_and_no_drift():
     """Mixed masses, where jax-md's own are too hot; over 400 draws, to four standard errors."""
     mass = molecule("CH3CH2OH").get_masses()
-    drawn = np.array([simulation.thermal_momenta(mass, 0.0259, seed) for seed in range(400)])
+    drawn = np.array([thermal_momenta(mass, 0.0259, seed) for seed in range(400)])
     kinetic = (drawn**2 / (2 * mass[:, None])).sum(axis=(1, 2))
     freedom = 3 * len(mass) - 3
     expected = 0.5 * freedom * 0.0259
     assert kinetic.mean() == pytest.approx(expected, rel=4 * np.sqrt(2 / freedom / 400))
     np.testing.assert_allclose(drawn.sum(axis=1), 0, atol=1e-12)
-    assert simulation.thermal_momenta([1.0], 0.0259, 0).shape == (1, 3)
+    assert thermal_momenta([1.0], 0.0259, 0).shape == (1, 3)
 
 
 @pytest.mark.parametrize("ensemble", ["nvt_nose_hoover", "nvt_langevin"])
 def test_thermostats_reach_their_temperature(ensemble):
     """8 soft spheres in a small box, from 30 K to 300 K; 24 for 21 degrees of freedom would be 14 % off."""
     atoms = bulk("Ar", "sc", a=3.5).repeat(2)
-    atoms.set_momenta(simulation.thermal_momenta(atoms.get_masses(), 30 * units.KELVIN, 1))
+    atoms.set_momenta(thermal_momenta(atoms.get_masses(), 30 * units.KELVIN, 1))
     dynamics = jphys.Dynamics(ensemble=ensemble, dt=4.0, friction=0.02)
     found = simulate(repulsive, atoms, steps=12_000, every=40, dynamics=dynamics)
     assert found.temperature[0] < 60

@@ -15,8 +15,6 @@ from jphys.objectives import Labels
 from jphys.prior import Prior, Terms, make_prior
 from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
 
-MARGIN = 1.0  # Å added to the cutoff of crystals, so that displaced atoms keep their neighbours
-
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
@@ -41,7 +39,7 @@ class Dataset(NamedTuple):
 
 
 def make_dataset(
-    structures: Structures, energy, *, cutoff: float, displaced: bool, with_prior: bool
+    structures: Structures, energy, *, cutoff: float, margin: float, with_prior: bool
 ) -> Dataset:
     """Lay out the structures for `take_batch`.
 
@@ -49,11 +47,11 @@ def make_dataset(
         structures: the data.
         energy: (m,) eV relative to the reference energies.
         cutoff: Å of the model.
-        displaced: whether atoms will move; crystals then get the pairs within cutoff + MARGIN and
-            molecules all pairs, otherwise both those within the cutoff.
+        margin: Å by which atoms may come closer; crystals get the pairs within cutoff + margin. Where it is
+            not 0, molecules get all pairs.
         with_prior: also build the classical prior's terms; for stable molecules only.
     """
-    made = graphs(structures, cutoff=cutoff + MARGIN * displaced, all_pairs=displaced)
+    made = graphs(structures, cutoff=cutoff + margin, all_pairs=margin > 0)
     stored, forces, terms, modes = packing.store(made), None, None, None
     if structures.forces is not None:
         forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))

@@ -84,7 +84,7 @@ def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
         data.train.structures,
         data.train.energy,
         cutoff=model.cutoff,
-        displaced=config.losses.displaces,
+        margin=config.losses.margin,
         with_prior=config.losses.uses_prior,
     )
     sizes, shards = data.train.structures.n_atoms, mesh.size

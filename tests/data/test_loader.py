@@ -8,7 +8,7 @@ from ase.build import bulk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jphys.data.loader import MARGIN, Budget, budget_for, make_dataset, plan_epoch, take_batch
+from jphys.data.loader import Budget, budget_for, make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, graphs, take
 from jphys.graph import batch, pad, validate
@@ -64,7 +64,7 @@ def structures():
 
 @pytest.fixture(scope="module")
 def dataset(structures):
-    return make_dataset(structures, np.arange(11) / 10, cutoff=4.0, displaced=True, with_prior=True)
+    return make_dataset(structures, np.arange(11) / 10, cutoff=4.0, margin=1.0, with_prior=True)
 
 
 @pytest.mark.parametrize("n_shards", [1, 2])
@@ -147,7 +147,7 @@ def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
 
 
 def test_forces_and_crystals(rng):
-    """Labels of forces follow their atoms; crystals have the edges within cutoff + MARGIN, and their cell."""
+    """Labels of forces follow their atoms; crystals have the edges within cutoff + margin, and their cell."""
     crystals = [
         bulk("Cu", "fcc", a=3.6),
         bulk("NaCl", "rocksalt", a=5.6),
@@ -165,26 +165,26 @@ def test_forces_and_crystals(rng):
         n_bonds=np.zeros(3, np.int32),
         bonds=np.zeros((0, 3), np.int32),
     )
-    dataset = make_dataset(structures, np.zeros(3), cutoff=3.0, displaced=True, with_prior=False)
+    dataset = make_dataset(structures, np.zeros(3), cutoff=3.0, margin=1.0, with_prior=False)
     graph, labels = take_batch(dataset, np.array([2, 0]), budget_for(dataset, np.array([[1, 2]])))
     assert labels.prior is None and labels.modes is None
     assert labels.forces is not None and structures.forces is not None
     np.testing.assert_allclose(labels.forces[:5], structures.forces[[3, 4, 5, 6, 0]], rtol=1e-6)
     assert not labels.forces[5:].any()
     np.testing.assert_allclose(graph.globals.cell, [*structures.cell[[2, 0]], np.zeros((3, 3))], rtol=1e-6)
-    within = [len(g.senders) for g in graphs(structures, cutoff=3.0 + MARGIN)]
+    within = [len(g.senders) for g in graphs(structures, cutoff=3.0 + 1.0)]
     np.testing.assert_array_equal(graph.n_edge[:2], [within[2], within[0]])
     assert jnp.isfinite(graph.nodes.positions).all()
 
 
 def test_structures_that_stay_have_no_pairs_beyond_the_cutoff(structures):
     """Counted from the distances; and the energy is that of all pairs."""
-    still = make_dataset(structures, np.zeros(11), cutoff=2.5, displaced=False, with_prior=False)
+    still = make_dataset(structures, np.zeros(11), cutoff=2.5, margin=0.0, with_prior=False)
     ends = np.cumsum(structures.n_atoms)
     for count, atoms in zip(still.stored.edges.counts, np.split(structures.positions, ends[:-1])):
         distances = np.linalg.norm(atoms[:, None] - atoms, axis=-1)
         assert count == np.sum(distances < 2.5) - len(atoms)
-    moving = make_dataset(structures, np.zeros(11), cutoff=2.5, displaced=True, with_prior=False)
+    moving = make_dataset(structures, np.zeros(11), cutoff=2.5, margin=1.0, with_prior=False)
     assert np.sum(still.stored.edges.counts) < np.sum(moving.stored.edges.counts)
     potential = make_potential(TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=2.5))
     chosen = np.arange(11)

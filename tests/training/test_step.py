@@ -31,7 +31,7 @@ def parts():
     """Dataset of eleven molecules, plan of two epochs, budget and fresh parameters."""
     small = load_small()
     chosen = take(small, np.flatnonzero(small.n_atoms <= N_ATOM)[:11])
-    dataset = make_dataset(chosen, np.linspace(-1, 1, 11), cutoff=4.0, displaced=True, with_prior=False)
+    dataset = make_dataset(chosen, np.linspace(-1, 1, 11), cutoff=4.0, margin=1.0, with_prior=False)
     plan = np.concatenate([plan_epoch(chosen.n_atoms, BATCH, 1, 0, epoch) for epoch in range(2)])
     budget = budget_for(dataset, plan)
     graph, _ = jax.jit(lambda rows: take_batch(dataset, rows, budget))(plan[0, 0])
@@ -150,7 +150,7 @@ from jphys.training.step import make_step, start_state
 
 small = load_small()
 chosen = take(small, np.flatnonzero(small.n_atoms <= 8)[:21])
-dataset = make_dataset(chosen, np.linspace(-1, 1, 21), cutoff=4.0, displaced=True, with_prior=True)
+dataset = make_dataset(chosen, np.linspace(-1, 1, 21), cutoff=4.0, margin=1.0, with_prior=True)
 potential = make_potential(TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9))
 found = {}
 for count in (1, 4):
