@@ -89,7 +89,7 @@ def test_stress_is_that_of_the_graph_path_with_the_other_sign(params, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "fractional"), [("triclinic", True), ("triclinic", False), ("oblong", True)]
+    ("name", "fractional"), [("triclinic", True), ("triclinic", False), ("large", True), ("large", False)]
 )
 def test_wrapping_an_atom_changes_nothing(params, name, fractional):
     """Neither before the list is found, nor after it, nor between an update and the energy."""
@@ -125,7 +125,7 @@ def test_free_atoms(params):
         np.testing.assert_allclose(-gradient, forces, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", ["one atom", "oblong"])
+@pytest.mark.parametrize("name", ["one atom", "large"])
 def test_a_list_is_renewed_when_the_box_shrinks(params, name):
     """Atoms stay where they are in the box; jax-md's own criterion would keep the list."""
     atoms = crystals()[name]

@@ -129,7 +129,7 @@ class Lists:
         if self.lattice.periodic and self.small(SHRINKS * matrix):
             if self.bonds:  # which image of an atom is bonded would be anyone's guess
                 raise ValueError(
-                    f"bonds need a box of more than twice the cutoff, got heights {heights(matrix)} Å"
+                    f"bonds must not be given for a box this small, got heights {heights(matrix)} Å"
                 )
             found = self._all_images(matrix).allocate(wrapped, extra_capacity, box=matrix)
             found: Any = found  # a dataclass that type checkers do not know as one

@@ -64,7 +64,7 @@ class System:
     """Energy, integrator and list of one structure; a carry is (state of the integrator, list or None)."""
 
     def __init__(self, potential, params, atoms: ase.Atoms, dynamics: Dynamics, skin, capacity, bonds):
-        self.dynamics, self.template, self.params = dynamics, atoms.copy(), params
+        self.dynamics, self.template = dynamics, atoms.copy()
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
         self.dt = dynamics.dt * units.FEMTOSECOND
         self.neighbor_fn = None
@@ -87,8 +87,7 @@ class System:
 
     def _integrator(self):
         """(init, apply) of jax-md in its units: Å, eV, amu, and the time that follows from them."""
-        dynamics = self.dynamics
-        dt, kT = self.dt, dynamics.temperature * units.KELVIN
+        dynamics, dt, kT = self.dynamics, self.dt, self.dynamics.temperature * units.KELVIN
         if self.npt:
             return self._at_constant_pressure(jnp.asarray(self.template.cell.array.T))
         if dynamics.ensemble == "nvt_langevin":
@@ -146,9 +145,8 @@ class System:
             settings["neighbor"] = neighbor
         state = self.init(jax.random.key(seed), jnp.asarray(R), **settings)
         # jax-md's thermostats count the resting centre of mass as three degrees of freedom.
-        for name in {"nvt_nose_hoover": ("chain",), "npt_nose_hoover": ("thermostat",)}.get(
-            self.dynamics.ensemble, ()
-        ):
+        if self.dynamics.ensemble.endswith("nose_hoover"):
+            name = "thermostat" if self.npt else "chain"
             chain = dataclasses.replace(getattr(state, name), degrees_of_freedom=self.freedom)
             state = dataclasses.replace(state, **{name: chain})
         return state, neighbor
@@ -193,8 +191,9 @@ class System:
         """(carry, steps done, reruns) after n_steps, or fewer where the state is no longer finite."""
         reruns, size, done, stuck, self.extra = 0, n_steps, 0, 0, 0
         while done < n_steps and not self.broken:
-            count, new, overflow, finite = self._run(carry, min(size, n_steps - done))
-            if bool(overflow) and bool(finite):
+            count, new, *flags = self._run(carry, min(size, n_steps - done))
+            overflow, finite = jax.device_get(flags)
+            if overflow and finite:
                 stuck = stuck + 1 if size == 1 else 0
                 if stuck > 4:
                     raise RuntimeError(
@@ -205,7 +204,7 @@ class System:
                 reruns, size, self.extra = reruns + 1, max(size // 2, 1), 2 * self.extra + 4
                 carry = self.with_list(carry[0])
                 continue
-            carry, done, self.broken = new, done + int(count), not bool(finite)
+            carry, done, self.broken = new, done + int(count), not finite
         return carry, done, reruns
 
     def _values(self, carry):
