@@ -137,6 +137,9 @@ class Lists:
             found = found.update(wrapped, box=matrix)
         elif self.lattice.periodic:
             found = self._nearest_image(matrix).allocate(wrapped, extra_capacity)
+            found: Any = found
+            # jax-md leaves an array among the static fields, which jit cannot compare.
+            found = dataclasses.replace(found, cell_size=float(found.cell_size))
         else:
             found = self._free(R).allocate(R, extra_capacity)
         return self._finish(found, R, matrix)
