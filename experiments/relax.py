@@ -2,6 +2,7 @@
 
     python experiments/relax.py --smiles CCO "CC(=O)C"
     python experiments/relax.py --input my.xyz --fmax 0.005
+    python experiments/relax.py --input crystal.cif --model runs/my-crystals --relax-cell
 
 Prints the energies before and after, and writes relaxed.extxyz and, for molecules, relaxed.png. Energies are
 those of the model's data: for qm9-small B3LYP/6-31G(2df,p) total energies.
@@ -17,6 +18,8 @@ import ase.io
 import numpy as np
 import tyro
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+from ase.stress import full_3x3_to_voigt_6_stress
 
 import jphys
 from jphys import bonds, figures
@@ -39,6 +42,8 @@ class Config:
     """Name of a pretrained model, or the checkpoint folder of a run."""
     fmax: float = 0.01
     """Converged when no force is larger, eV/Å."""
+    relax_cell: bool = False
+    """Relax the cells of crystals as well."""
     max_steps: int = 500
     """FIRE steps at most."""
     output: Path = Path("relaxed")
@@ -55,33 +60,50 @@ class Config:
             raise ValueError(f"fmax must be positive, got {self.fmax}")
 
 
-def structures(config: Config, cutoff: float) -> tuple[list[str], list[jphys.Graph]]:
-    """Names and graphs of everything asked for; crystals see a little farther than the cutoff."""
-    names, made = [], []
+def fixed_atoms(atoms: ase.Atoms) -> np.ndarray:
+    """(n,) bool: which atoms ASE's FixAtoms holds.
+
+    Raises:
+        ValueError: for any other constraint.
+    """
+    held = np.zeros(len(atoms), bool)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise ValueError(f"constraints must be FixAtoms, got {constraint}")
+        held[constraint.index] = True
+    return held
+
+
+def structures(config: Config, cutoff: float) -> tuple[list[str], list[jphys.Graph], list]:
+    """Names, graphs and fixed atoms of everything asked for."""
+    names, made, fixed = [], [], []
     for smiles in config.smiles:
         species, positions, order = bonds.embed_smiles(smiles, seed=config.seed)
         names.append(smiles)
         made.append(jphys.make_graph(species, positions, bonds=order))
+        fixed.append(None)
     if config.input is not None:
         read: list[Any] = list(ase.io.iread(config.input))
         if not read:
             raise ValueError(f"input must hold a structure, got none in {config.input}")
         for atoms in read:
             names.append(str(atoms.symbols))
-            made.append(jphys.graph.from_ase(atoms, cutoff=cutoff + 1.0 if atoms.pbc.all() else None))
-    return names, made
+            made.append(jphys.graph.from_ase(atoms, cutoff=cutoff if atoms.pbc.all() else None))
+            fixed.append(fixed_atoms(atoms))
+    return names, made, fixed
 
 
 def write(file: Path, names: list[str], energies, result) -> None:
     """The relaxed structures with total energies and forces, as extxyz."""
     frames = []
-    for name, graph, energy, forces, status in zip(
-        names, result.graphs, energies, result.forces, result.status
-    ):
+    for i, (name, graph) in enumerate(zip(names, result.graphs)):
         cell = graph.globals.cell[0]
         atoms = ase.Atoms(graph.nodes.species, graph.nodes.positions, cell=cell, pbc=bool(cell.any()))
-        atoms.info.update(name=name, status=str(status))
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        atoms.info.update(name=name, status=str(result.status[i]))
+        known = {"energy": energies[i], "forces": result.forces[i]}
+        if result.stress is not None and cell.any():
+            known["stress"] = full_3x3_to_voigt_6_stress(result.stress[i])
+        atoms.calc = SinglePointCalculator(atoms, **known)
         frames.append(atoms)
     ase.io.write(file, frames, format="extxyz")
 
@@ -98,11 +120,11 @@ def print_table(names: list[str], before, forces, after, result) -> None:
 def main(config: Config) -> None:
     """Relax, print, write."""
     potential, params = jphys.load(config.model)
-    names, starts = structures(config, potential.cutoff)
+    names, starts, fixed = structures(config, potential.cutoff)
     totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
     energies, forces = evaluate(potential, params, starts)
-    settings = {"fmax": config.fmax, "max_steps": config.max_steps, "progress": True}
-    result = jphys.relax(potential, params, starts, **settings)
+    settings = {"fmax": config.fmax, "max_steps": config.max_steps, "relax_cell": config.relax_cell}
+    result = jphys.relax(potential, params, starts, fixed=fixed, progress=True, **settings)
     print_table(names, energies + totals, forces, result.energy + totals, result)
     config.output.mkdir(parents=True, exist_ok=True)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from jphys.derivatives import energy_and_forces, energy_function
+from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
 
 
@@ -36,6 +36,13 @@ def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
     return np.concatenate(found), forces
 
 
+def stresses(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
+    """Stress (m, 3, 3) eV/Å³, 0 without a cell; arguments as `energies`."""
+    compute = _compiled_stress(energy_function(potential))
+    found = [np.asarray(compute(params, padded)[2])[:size] for padded, size in _batches(graphs, chunk)]
+    return np.concatenate([np.zeros((0, 3, 3)), *found])
+
+
 def _batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
     """Padded batches of one shape, each with its number of graphs."""
     parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
@@ -54,3 +61,8 @@ def _compiled_energy(energy):
 @functools.lru_cache(maxsize=32)
 def _compiled(energy):
     return jax.jit(energy_and_forces(energy))
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled_stress(energy):
+    return jax.jit(energy_forces_stress(energy))

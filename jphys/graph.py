@@ -266,6 +266,39 @@ def with_positions(graph: Graph, positions) -> Graph:
     return graph._replace(nodes=graph.nodes._replace(positions=positions))
 
 
+def with_cell(graph: Graph, cell) -> Graph:
+    """The same single structure in another cell (3, 3) Å; positions and edge list are kept."""
+    return graph._replace(globals=graph.globals._replace(cell=cell[None]))
+
+
+def with_edges_within(graph: Graph, cutoff: float, *, bonds_of: Graph) -> Graph:
+    """The same single structure with the pairs within `cutoff` Å as its edges, found anew.
+
+    Args:
+        graph: one structure.
+        cutoff: Å.
+        bonds_of: the structure whose edges know the bonds; no atom was wrapped since.
+    """
+    cell, positions = np.asarray(graph.globals.cell[0], float), np.asarray(graph.nodes.positions, float)
+    found = neighbors.within_cutoff(positions, cell if cell.any() else None, cutoff)
+    senders, receivers, shifts = found
+    bonded = np.flatnonzero(bonds_of.edges.bond_type)
+    ends = zip(
+        bonds_of.senders[bonded], bonds_of.receivers[bonded], map(tuple, bonds_of.edges.shifts[bonded])
+    )
+    order = dict(zip(ends, bonds_of.edges.bond_type[bonded]))
+    bond_type = np.zeros(len(senders), np.int32)
+    if order:
+        edges = zip(senders, receivers, map(tuple, shifts))
+        bond_type[:] = [order.get(edge, 0) for edge in edges]
+    return graph._replace(
+        edges=Edges(shifts, bond_type, np.ones(len(senders), bool)),
+        senders=senders,
+        receivers=receivers,
+        n_edge=np.array([len(senders)], np.int32),
+    )
+
+
 def hide_atoms(graph: Graph, hidden) -> Graph:
     """The graph with the element of the chosen atoms (n_node,) bool hidden: species 0, mask still true."""
     return graph._replace(nodes=graph.nodes._replace(species=jnp.where(hidden, 0, graph.nodes.species)))

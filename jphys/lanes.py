@@ -15,19 +15,19 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 from tqdm import tqdm
 
-from jphys import packing
-from jphys.derivatives import energy_and_forces
-from jphys.graph import Graph, with_positions
+from jphys import coordinates, packing
+from jphys.coordinates import Freedom, to_rows
+from jphys.graph import Graph
 
-CONVERGED, MAX_STEPS, NONFINITE = 1, 2, 3
-"""Outcomes of a molecule."""
+CONVERGED, MAX_STEPS, NONFINITE, OUTDATED = 1, 2, 3, 4
+"""Outcomes of a molecule; an outdated one goes on with new edges."""
 
 ROUNDS_PER_CALL = 100
 """Steps between two looks of the host, for the progress bar."""
 
 
 class Stepper(NamedTuple):
-    """A minimiser of one molecule; its state has the fields `position` and `force`, both (n, 3)."""
+    """A minimiser of one molecule; its state has the fields `position` and `force`, both (n_rows, 3)."""
 
     start: Callable[[jax.Array, jax.Array], Any]  # (positions, force) -> state at rest
     step: Callable[[Callable, Any], Any]  # (force function of positions, state) -> state
@@ -36,8 +36,8 @@ class Stepper(NamedTuple):
 class Bank(NamedTuple):
     """Results per molecule and force threshold."""
 
-    positions: jax.Array  # (…, n_fmax, n_max, 3) Å
-    forces: jax.Array  # (…, n_fmax, n_max, 3) eV/Å
+    rows: jax.Array  # (…, n_fmax, n_rows, 3) Å, see `jphys.coordinates`
+    forces: jax.Array  # (…, n_fmax, n_rows, 3) eV/Å
     n_steps: jax.Array  # (…, n_fmax) int32
     status: jax.Array  # (…, n_fmax) int32, 0 while the threshold is not reached
 
@@ -56,7 +56,20 @@ class Waiting(NamedTuple):
     """All the molecules, on the device."""
 
     stored: packing.Stored
-    positions: jax.Array  # (m, n_max, 3) Å at the start, zeros beyond the atoms
+    rows: jax.Array  # (m, n_rows, 3) Å at the start, zeros beyond the atoms
+    freedom: Freedom
+    max_steps: jax.Array  # (m,) steps after which a molecule is given up
+    queue: jax.Array  # (m,) the order in which they are taken
+    n_queue: jax.Array  # () how many of them
+
+
+class Judged(NamedTuple):
+    """The lanes after a step, and what decides whether they go on."""
+
+    state: Any
+    fmax: jax.Array  # (lanes,) eV/Å
+    outdated: jax.Array  # (lanes,) bool: pairs may be missing
+    max_steps: jax.Array  # (lanes,)
 
 
 class Loop(NamedTuple):
@@ -66,73 +79,102 @@ class Loop(NamedTuple):
     done: jax.Array  # () molecules finished
 
 
-def run(stepper: Stepper, energy, params, graphs: Sequence[Graph], fmaxes, *, max_steps, n_lanes, bar: tqdm):
-    """Advance every molecule until its largest atomic force is below the last of `fmaxes`.
+def run(
+    stepper: Stepper,
+    energy,
+    params,
+    graphs: Sequence[Graph],
+    fmaxes,
+    *,
+    n_lanes,
+    relax_cell,
+    bar: tqdm,
+    **how,
+):
+    """Advance every chosen molecule until its largest force is below the last of `fmaxes`.
 
     Args:
         stepper: the minimiser.
         energy: function (params, graph) -> (n_graph,) eV.
         params: its parameters.
         graphs: m graphs of one structure each.
-        fmaxes: eV/Å, descending; positions are recorded where each was first reached.
-        max_steps: steps after which a molecule is given up.
+        fmaxes: eV/Å, descending; coordinates are recorded where each was first reached.
         n_lanes: molecules advanced at once.
+        relax_cell: whether cells move too.
         bar: progress bar, counts molecules.
+        **how: chosen, freedom, max_steps as in `Waiting`, numpy.
 
     Returns:
-        Bank of numpy arrays (m, …).
+        Bank of numpy arrays (m, …); zeros for molecules that were not chosen.
     """
-    n_lanes, waiting = min(n_lanes, len(graphs)), _wait(graphs)
-    advance = _compiled(stepper, energy, packing.budget(waiting.stored, n_lanes))
-    limits = jnp.asarray(fmaxes, waiting.positions.dtype)
+    n_lanes, waiting = min(n_lanes, len(graphs)), _wait(graphs, relax_cell, **how)
+    room = packing.budget(waiting.stored, n_lanes, rounded=_edges_change(how["freedom"]))
+    advance = _compiled(stepper, energy, relax_cell, room)
+    limits = jnp.asarray(fmaxes, waiting.rows.dtype)
     loop, done = _begin(stepper, waiting, n_lanes, len(fmaxes)), 0
-    while done < len(graphs):
-        loop = advance(params, waiting, loop, limits, np.int32(max_steps))
+    while done < len(how["chosen"]):
+        loop = advance(params, waiting, loop, limits)
         bar.update(int(loop.done) - done)
         done = int(loop.done)
     return jax.tree.map(np.asarray, loop.bank)
 
 
-def _wait(graphs: Sequence[Graph]) -> Waiting:
+def _wait(graphs: Sequence[Graph], relax_cell: bool, *, chosen, freedom: Freedom, max_steps) -> Waiting:
     n_max = max(len(graph.nodes.species) for graph in graphs)
-    positions = [np.asarray(graph.nodes.positions) for graph in graphs]
-    padded = np.stack([np.pad(rows, ((0, n_max - len(rows)), (0, 0))) for rows in positions])
-    return Waiting(packing.store(graphs), jnp.asarray(padded))
+    rows = np.stack([to_rows(np.asarray(graph.nodes.positions), n_max, relax_cell) for graph in graphs])
+    queue = np.zeros(len(graphs), np.int32)
+    queue[: len(chosen)] = chosen
+    numbers = freedom, np.asarray(max_steps, np.int32), queue, np.int32(len(chosen))
+    stored = packing.store(graphs, rounded=_edges_change(freedom))
+    return Waiting(stored, jnp.asarray(rows), *jax.tree.map(jnp.asarray, numbers))
+
+
+def _edges_change(freedom: Freedom) -> bool:
+    return bool(np.isfinite(freedom.margin).any())
 
 
 def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loop:
     """All lanes free, nothing done."""
-    positions = waiting.positions
-    vectors = jnp.zeros((len(positions), n_fmax, *positions.shape[1:]), positions.dtype)
-    counts = jnp.zeros((len(positions), n_fmax), jnp.int32)
+    rows = waiting.rows
+    vectors = jnp.zeros((len(rows), n_fmax, *rows.shape[1:]), rows.dtype)
+    counts = jnp.zeros((len(rows), n_fmax), jnp.int32)
     bank = Bank(vectors, vectors, counts, counts)
     idle, zero = jnp.zeros(n_lanes, jnp.int32), jnp.zeros((), jnp.int32)
-    state = _at_rest(stepper, positions[idle])
-    return Loop(Lanes(state, idle, idle > 0, idle, jax.tree.map(lambda f: f[idle], bank)), bank, zero, zero)
+    state = _at_rest(stepper, rows[idle])
+    best = jax.tree.map(lambda field: field[idle], bank)
+    return Loop(Lanes(state, idle, idle > 0, idle, best), bank, zero, zero)
 
 
-def _at_rest(stepper: Stepper, positions):
+def _at_rest(stepper: Stepper, rows):
     """States (lanes, …) whose force is not known yet: zero."""
-    return jax.vmap(stepper.start)(positions, jnp.zeros_like(positions))
+    return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows))
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(stepper: Stepper, energy, room: packing.Budget):
+def _compiled(stepper: Stepper, energy, relax_cell: bool, room: packing.Budget):
     """`ROUNDS_PER_CALL` steps of all lanes; jit keeps one compilation per shape."""
-    compute = energy_and_forces(energy)
+    compute = coordinates.forces(energy, relax_cell)
 
-    def advance(params, waiting, loop, limits, max_steps):
+    def advance(params, waiting, loop, limits):
         def going(carry):
-            return (carry[0] < ROUNDS_PER_CALL) & (carry[1].done < len(waiting.positions))
+            return (carry[0] < ROUNDS_PER_CALL) & (carry[1].done < waiting.n_queue)
 
         def one_round(carry):
             round_, loop = carry
             loop = _refill(stepper, waiting, loop, room)
             chosen = jnp.where(loop.lanes.busy, loop.lanes.molecule, -1)
             packed = packing.pack(waiting.stored, chosen, room)
+            freedom = jax.tree.map(lambda field: field[loop.lanes.molecule], waiting.freedom)
             force = _shared_force(compute, params, packed)
-            real = jnp.arange(waiting.positions.shape[1]) < packed.graph.n_node[:-1, None]
-            lanes, ended = _advance(stepper, force, real, loop.lanes, limits, max_steps)
+            after = jax.vmap(functools.partial(_step, stepper, force))(loop.lanes.state, freedom.free)
+            start = waiting.rows[loop.lanes.molecule]
+            judged = Judged(
+                after,
+                coordinates.largest(after.force, freedom.n_atoms, relax_cell),
+                coordinates.outdated(after.position, start, freedom, relax_cell),
+                waiting.max_steps[loop.lanes.molecule],
+            )
+            lanes, ended = _advance(stepper, judged, loop.lanes, limits)
             return round_ + 1, _store(loop._replace(lanes=lanes), ended)
 
         return jax.lax.while_loop(going, one_round, (jnp.int32(0), loop))[1]
@@ -140,40 +182,43 @@ def _compiled(stepper: Stepper, energy, room: packing.Budget):
     return jax.jit(advance)
 
 
+def _step(stepper: Stepper, force, state, free):
+    """One step of one lane, on what may move."""
+    return stepper.step(lambda rows: force(rows) * free[:, None], state)  # NaN stays NaN
+
+
 def _shared_force(compute, params, packed: packing.Pack):
-    """Force of one molecule by its positions (n_max, 3); vmapped over the lanes, one flat evaluation."""
+    """Force of one molecule by its rows; vmapped over the lanes, one flat evaluation."""
 
     # Params and structures are arguments, not closed over: jax-md jits inside, and a rule cannot capture.
     @custom_vmap
-    def force(positions, params, packed):
-        return jnp.zeros_like(positions)  # gives the shape; the lanes are always vmapped
+    def force(rows, params, packed):
+        return jnp.zeros_like(rows)  # gives the shape; the lanes are always vmapped
 
     @force.def_vmap
-    def of_all_lanes(axis_size, in_batched, positions, params, packed):
-        graph = with_positions(packed.graph, packing.to_flat(packed, positions))
-        energies, forces = compute(params, graph)
-        defined = jnp.isfinite(energies[:axis_size, None, None])  # no force without an energy
-        by_lane = packing.from_flat(packed, forces, positions.shape[1])
-        return jnp.where(defined, by_lane, jnp.nan), True
+    def of_all_lanes(axis_size, in_batched, rows, params, packed):
+        energies, forces = compute(params, packed, rows)
+        defined = jnp.isfinite(energies[:, None, None])  # no force without an energy
+        return jnp.where(defined, forces, jnp.nan), True
 
-    return lambda positions: force(positions, params, packed)
+    return lambda rows: force(rows, params, packed)
 
 
-def _advance(stepper: Stepper, force, mask, lanes: Lanes, limits, max_steps):
-    """One step of every lane. Returns the lanes and which of them ended."""
-    before = lanes.state
-    after = jax.vmap(lambda state: stepper.step(force, state))(before)
+def _advance(stepper: Stepper, judged: Judged, lanes: Lanes, limits):
+    """Every lane after its step. Returns the lanes and which of them ended."""
+    before, after, fmax = lanes.state, judged.state, judged.fmax
     n_steps = lanes.n_steps + 1
     first = n_steps == 0  # at rest and without force it did not move: only the force is new
-    fmax = jnp.max(jnp.linalg.norm(after.force, axis=-1), axis=-1)
-    finite = jnp.isfinite(fmax) & jnp.isfinite(jnp.where(mask[..., None], after.position, 0)).all((1, 2))
-    ended = lanes.busy & (~finite | (fmax < limits[-1]) | (n_steps >= max_steps))
-    reached = finite[:, None] & (fmax[:, None] < limits)
-    now = Bank(  # a step into nowhere is not kept: the molecule stays where its force was last finite
-        _choose(finite, after.position, before.position)[:, None],
-        _choose(finite | first, after.force, before.force)[:, None],
-        jnp.where(finite, n_steps, jnp.maximum(n_steps - 1, 0))[:, None],
-        jnp.where(reached, CONVERGED, jnp.where(finite, MAX_STEPS, NONFINITE)[:, None]),
+    finite = jnp.isfinite(fmax) & jnp.isfinite(after.position).all((1, 2))
+    valid = finite & ~judged.outdated
+    ended = lanes.busy & (~valid | (fmax < limits[-1]) | (n_steps >= judged.max_steps))
+    reached = valid[:, None] & (fmax[:, None] < limits)
+    failure = jnp.where(finite, OUTDATED, NONFINITE)
+    now = Bank(  # a step into nowhere is not kept: the molecule stays where its force was last known
+        _choose(valid, after.position, before.position)[:, None],
+        _choose(valid | first, after.force, before.force)[:, None],
+        jnp.where(valid, n_steps, jnp.maximum(n_steps - 1, 0))[:, None],
+        jnp.where(reached, CONVERGED, jnp.where(valid, MAX_STEPS, failure)[:, None]),
     )
     write = (reached | ended[:, None]) & (lanes.best.status == 0)
     best = jax.tree.map(lambda new, old: _choose(write, new, old), now, lanes.best)
@@ -197,17 +242,17 @@ def _store(loop: Loop, ended) -> Loop:
 
 def _refill(stepper: Stepper, waiting: Waiting, loop: Loop, room: packing.Budget) -> Loop:
     """Give the next waiting molecules to the free lanes, as many as fit beside the busy ones."""
-    lanes, n_molecules = loop.lanes, len(waiting.positions)
+    lanes = loop.lanes
     following = loop.taken + jnp.cumsum(~lanes.busy, dtype=jnp.int32) - 1
-    fresh = ~lanes.busy & (following < n_molecules)
-    molecule = jnp.where(fresh, following, lanes.molecule)
+    fresh = ~lanes.busy & (following < waiting.n_queue)
+    molecule = jnp.where(fresh, waiting.queue[following], lanes.molecule)
     # The busy lanes come first in the count: what they hold must stay.
     order = jnp.argsort(~lanes.busy, stable=True)
     wanted = jnp.where(lanes.busy | fresh, molecule, -1)[order]
     fitting = packing.fits(waiting.stored, wanted, room)
     fresh &= jnp.zeros_like(fresh).at[order].set(fitting)
     molecule = jnp.where(fresh, molecule, lanes.molecule)
-    started = _at_rest(stepper, waiting.positions[molecule])
+    started = _at_rest(stepper, waiting.rows[molecule])
     state = jax.tree.map(lambda new, old: _choose(fresh, new, old), started, lanes.state)
     best = lanes.best._replace(status=_choose(fresh, 0, lanes.best.status))
     n_steps = jnp.where(fresh, -1, lanes.n_steps)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys.graph import Edges, Globals, Graph, Nodes
-from jphys.ragged import Ragged, make_ragged, take_rows
+from jphys.ragged import Ragged, make_ragged, round_size, take_rows
 
 
 class Stored(NamedTuple):
@@ -39,18 +39,18 @@ class Pack(NamedTuple):
     local: jax.Array  # (n_node,) which atom of its member
 
 
-def store(graphs: Sequence[Graph]) -> Stored:
-    """Lay out graphs of one structure each."""
+def store(graphs: Sequence[Graph], *, rounded: bool = False) -> Stored:
+    """Lay out graphs of one structure each; `rounded` where their numbers of edges will change."""
     return Stored(
         nodes=make_ragged([graph.nodes for graph in graphs]),
-        edges=make_ragged([(graph.senders, graph.receivers, graph.edges) for graph in graphs]),
+        edges=make_ragged([(g.senders, g.receivers, g.edges) for g in graphs], rounded=rounded),
         globals=jax.tree.map(
             lambda *rows: jnp.asarray(np.concatenate(rows)), *[graph.globals for graph in graphs]
         ),
     )
 
 
-def budget(stored: Stored, members: int) -> Budget:
+def budget(stored: Stored, members: int, *, rounded: bool = False) -> Budget:
     """Room for `members` structures at a time, drawn in any order: mean plus three standard deviations.
 
     Never less than the largest structure needs, nor more than `members` of it.
@@ -61,7 +61,8 @@ def budget(stored: Stored, members: int) -> Budget:
         usual = members * counts.mean() + 3 * np.sqrt(members) * counts.std()
         return int(np.ceil(np.clip(usual, counts.max(), members * counts.max())))
 
-    return Budget(size(stored.nodes.counts) + 1, max(1, size(stored.edges.counts)))
+    n_edge = max(1, size(stored.edges.counts))
+    return Budget(size(stored.nodes.counts) + 1, round_size(n_edge) if rounded else n_edge)
 
 
 def fits(stored: Stored, chosen, room: Budget):

@@ -2,28 +2,33 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from jphys import lanes
+from jphys import coordinates, lanes
+from jphys.coordinates import CELL_ROWS, Freedom
 from jphys.derivatives import energy_function
-from jphys.evaluation import energies
-from jphys.graph import Graph, with_positions
+from jphys.evaluation import energies, stresses
+from jphys.graph import Graph, with_cell, with_edges_within, with_positions
 from jphys.models.potential import Potential, check_elements
 
 STATUS = {lanes.CONVERGED: "converged", lanes.MAX_STEPS: "max_steps", lanes.NONFINITE: "nonfinite"}
+SKIN = 0.5
+"""Edges of crystals reach this much beyond the cutoff, Å, and are found again when that is used up."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Relaxation:
     """Where m structures came to rest, in the order given."""
 
-    graphs: list[Graph]  # at the relaxed positions
+    graphs: list[Graph]  # at the relaxed positions and cells
     energy: np.ndarray  # (m,) eV, float64
-    forces: list[np.ndarray]  # m of (n_i, 3) eV/Å
-    fmax: np.ndarray  # (m,) eV/Å, largest |F_i|
+    forces: list[np.ndarray]  # m of (n_i, 3) eV/Å, 0 on fixed atoms
+    stress: np.ndarray | None  # (m, 3, 3) eV/Å³, where cells relax
+    fmax: np.ndarray  # (m,) eV/Å, largest |F_i|; where cells relax also |rows of Vσ/n|, eV
     status: np.ndarray  # (m,) "converged", "max_steps" or "nonfinite"
     n_steps: np.ndarray  # (m,) steps taken
 
@@ -31,6 +36,16 @@ class Relaxation:
     def converged(self) -> np.ndarray:
         """(m,) bool."""
         return self.status == "converged"
+
+
+class Rest(NamedTuple):
+    """Where one structure stopped."""
+
+    graph: Graph
+    forces: np.ndarray
+    fmax: np.floating
+    n_steps: int
+    status: int
 
 
 def relax_with(
@@ -41,22 +56,83 @@ def relax_with(
     *,
     fmaxes: Sequence[float],
     max_steps: int,
+    relax_cell: bool,
+    fixed: Sequence | None,
     n_lanes: int,
     progress: bool,
 ) -> list[Relaxation]:
     """Relax every graph by the given minimiser: one Relaxation per threshold; see `jphys.md.relax_to`."""
     _check(potential, graphs, fmaxes, max_steps, n_lanes)
-    energy = energy_function(potential)
+    fixed = _check_fixed(fixed, graphs)
     graphs = [jax.tree.map(np.asarray, graph) for graph in graphs]
-    if not graphs:
-        none = np.zeros(0)
-        return [Relaxation([], none, [], none, none.astype(str), none.astype(int)) for _ in fmaxes]
     order = np.argsort(fmaxes)[::-1]
-    with tqdm(total=len(graphs), desc="relax", disable=not progress) as bar:
-        settings = {"max_steps": max_steps, "n_lanes": n_lanes, "bar": bar}
-        bank = lanes.run(stepper, energy, params, graphs, np.asarray(fmaxes)[order], **settings)
-    columns = (jax.tree.map(lambda field, k=k: field[:, k], bank) for k in np.argsort(order))
-    return [_collect(energy, params, graphs, column) for column in columns]
+    found: list[list[Rest]] = [[] for _ in graphs]
+    if graphs:
+        settings = {"fmaxes": np.asarray(fmaxes)[order], "n_lanes": n_lanes, "relax_cell": relax_cell}
+        with tqdm(total=len(graphs), desc="relax", disable=not progress) as bar:
+            found = _run(stepper, potential, params, graphs, fixed, max_steps, bar, **settings)
+    columns = ([rests[k] for rests in found] for k in np.argsort(order))
+    return [_collect(energy_function(potential), params, column, relax_cell) for column in columns]
+
+
+def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cell, **settings):
+    """m lists of one Rest per threshold. Structures that outgrow their edges go on with new ones."""
+    found: list[list[Rest]] = [[] for _ in graphs]
+    starts, taken, chosen = list(graphs), np.zeros(len(graphs), int), np.arange(len(graphs))
+    n_atoms, (cutoff, margin) = np.array([len(g.nodes.species) for g in graphs]), _reach(potential, graphs)
+    while len(chosen):
+        for i in chosen[np.isfinite(margin[chosen])]:
+            starts[i] = with_edges_within(starts[i], float(cutoff[i]) + SKIN, bonds_of=graphs[i])
+        freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
+        how = {"chosen": chosen, "freedom": freedom, "max_steps": max_steps - taken, "relax_cell": relax_cell}
+        bank = lanes.run(stepper, energy_function(potential), params, starts, bar=bar, **how, **settings)
+        fmax = np.asarray(coordinates.largest(bank.forces, n_atoms[:, None], relax_cell))
+        for i in chosen:
+            columns = (field[i] for field in (*bank, fmax))
+            rests = [_rest(starts[i], taken[i], relax_cell, *one) for one in zip(*columns)]
+            found[i] = [old if old.status == lanes.CONVERGED else new for old, new in zip(found[i], rests)]
+            found[i] = found[i] or rests
+        again = [i for i in chosen if found[i][-1].status == lanes.OUTDATED]
+        for i in again:
+            starts[i] = found[i][-1].graph
+            if found[i][-1].n_steps == taken[i]:
+                raise ValueError(
+                    f"max_step must be small beside {SKIN} Å: one step outran the edges of graph {i}"
+                )
+            taken[i] = found[i][-1].n_steps
+        bar.update(-len(again))
+        chosen = np.array(again, int)
+    return found
+
+
+def _reach(potential, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
+    """Cutoff (m,), and how far edges reach beyond it (m,): infinite for all pairs and without a cutoff."""
+    cutoff, margin = np.zeros(len(graphs), np.float32), np.full(len(graphs), np.inf, np.float32)
+    if isinstance(potential, Potential):
+        for i, graph in enumerate(graphs):
+            n = len(graph.nodes.species)
+            if graph.globals.cell.any() or len(graph.senders) < n * (n - 1):
+                cutoff[i], margin[i] = potential.cutoff, SKIN
+    return cutoff, margin
+
+
+def _free(graphs: Sequence[Graph], fixed: list[np.ndarray], relax_cell: bool) -> np.ndarray:
+    """Which rows of the coordinates may move (m, n_rows)."""
+    n_max = max(len(graph.nodes.species) for graph in graphs)
+    free = np.zeros((len(graphs), n_max + CELL_ROWS * relax_cell), bool)
+    for row, graph, held in zip(free, graphs, fixed, strict=True):
+        row[: len(held)] = ~held
+        row[n_max:] = graph.globals.cell.any()
+    return free
+
+
+def _rest(start: Graph, taken: int, relax_cell: bool, rows, forces, n_steps, status, fmax) -> Rest:
+    """Rows and forces of one structure as a graph."""
+    n_atoms = len(start.nodes.species)
+    cell = np.asarray(start.globals.cell[0])
+    positions, cell = coordinates.to_structure(rows, n_atoms, cell, relax_cell)
+    graph = with_cell(with_positions(start, positions), cell)
+    return Rest(graph, forces[:n_atoms], fmax, int(taken + n_steps), int(status))
 
 
 def _check(potential, graphs, fmaxes, max_steps, n_lanes) -> None:
@@ -75,19 +151,31 @@ def _check(potential, graphs, fmaxes, max_steps, n_lanes) -> None:
             check_elements(potential, graph.nodes.species)
 
 
-def _collect(energy, params, graphs: list[Graph], bank: lanes.Bank) -> Relaxation:
-    """Results of one threshold (m, …), without the padding."""
+def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray]:
+    """One (n_i,) bool array per graph."""
     sizes = [len(graph.nodes.species) for graph in graphs]
-    relaxed = [
-        with_positions(graph, positions[:size])
-        for graph, positions, size in zip(graphs, bank.positions, sizes, strict=True)
-    ]
-    forces = [force[:size] for force, size in zip(bank.forces, sizes, strict=True)]
+    if fixed is None:
+        return [np.zeros(size, bool) for size in sizes]
+    if len(fixed) != len(graphs):
+        raise ValueError(f"fixed must have one entry per graph, {len(graphs)}, got {len(fixed)}")
+    held = [np.zeros(n, bool) if one is None else np.asarray(one) for one, n in zip(fixed, sizes)]
+    for index, (one, size) in enumerate(zip(held, sizes)):
+        if one.dtype != bool or one.shape != (size,):
+            raise ValueError(
+                f"fixed must be None or ({size},) bool, got {one.shape} {one.dtype} for graph {index}"
+            )
+    return held
+
+
+def _collect(energy, params, rests: list[Rest], relax_cell: bool) -> Relaxation:
+    """Results of one threshold."""
+    graphs = [rest.graph for rest in rests]
     return Relaxation(
-        graphs=relaxed,
-        energy=energies(energy, params, relaxed),
-        forces=forces,
-        fmax=np.array([np.linalg.norm(force, axis=1).max() for force in forces]),
-        status=np.array([STATUS[int(code)] for code in bank.status]),
-        n_steps=np.asarray(bank.n_steps),
+        graphs=graphs,
+        energy=energies(energy, params, graphs),
+        forces=[rest.forces for rest in rests],
+        stress=stresses(energy, params, graphs) if relax_cell else None,
+        fmax=np.array([rest.fmax for rest in rests]),
+        status=np.array([STATUS[rest.status] for rest in rests], str),
+        n_steps=np.array([rest.n_steps for rest in rests], int),
     )

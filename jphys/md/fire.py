@@ -39,15 +39,16 @@ class Fire:
 def relax(potential, params, graphs: Sequence[Graph], *, fmax: float = 0.01, **settings) -> Relaxation:
     """Relax structures of mixed size by jax-md's FIRE, many at once in one compiled loop.
 
-    The edge list of each graph is kept: give all pairs for molecules (the default of `make_graph`), or
-    a cutoff with a margin. Cells stay as they are.
+    Graphs with all pairs, the default of `make_graph` for molecules, keep their edges. For others, a
+    Potential says how far it sees: their edges are found anew as atoms move, bonds staying as they were.
+    Any other function sees the edges it was given.
 
     Args:
         potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
         params: its parameters.
         graphs: m graphs of one structure each; not changed.
         fmax: converged when every atom has |F_i| < fmax, eV/Å.
-        **settings: max_steps, fire, n_lanes, progress as in `relax_to`.
+        **settings: max_steps, relax_cell, fixed, fire, n_lanes, progress as in `relax_to`.
 
     Returns:
         Relaxation. A structure with a force or position that is not finite stops with status
@@ -66,6 +67,8 @@ def relax_to(
     *,
     fmaxes: Sequence[float],
     max_steps: int = 500,
+    relax_cell: bool = False,
+    fixed: Sequence | None = None,
     fire: Fire = Fire(),
     n_lanes: int = 32,
     progress: bool = False,
@@ -76,6 +79,10 @@ def relax_to(
         potential, params, graphs: as `relax`.
         fmaxes: thresholds in eV/Å, in any order.
         max_steps: steps after which a structure is given up with status "max_steps".
+        relax_cell: let cells relax as well, all six strains; converged when also every row of Vσ/n, the
+            virial per atom, is shorter than fmax · 1 Å, as with ASE's cell filters. Molecules have none.
+        fixed: for each graph None or (n_i,) bool, atoms that stay where they are; in a cell that relaxes,
+            at their fractional coordinates.
         fire: settings of the minimiser.
         n_lanes: structures advanced at once.
         progress: show a progress bar.
@@ -85,10 +92,12 @@ def relax_to(
         threshold was first met, or where the structure stopped.
 
     Raises:
-        ValueError: no threshold or one ≤ 0, max_steps < 0, n_lanes < 1, a graph of several structures.
+        ValueError: no threshold or one ≤ 0, max_steps < 0, n_lanes < 1, a graph of several structures, fixed
+            of another length or shape, a fire.max_step too long for the edges of a crystal.
     """
-    settings = {"fmaxes": fmaxes, "max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
-    return relax_with(_fire_stepper(fire), potential, params, graphs, **settings)
+    how = {"relax_cell": relax_cell, "fixed": fixed, "n_lanes": n_lanes, "progress": progress}
+    stepper = _fire_stepper(fire)
+    return relax_with(stepper, potential, params, graphs, fmaxes=fmaxes, max_steps=max_steps, **how)
 
 
 @functools.lru_cache(maxsize=16)

@@ -10,6 +10,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.constraints import FixAtoms
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,11 +26,16 @@ def run(*arguments: str):
 
 
 def test_smiles_and_a_file_together(tmp_path):
-    ase.io.write(tmp_path / "in.xyz", [molecule("H2O"), molecule("CH4")])
+    held = molecule("CH4")
+    held.rattle(0.1, seed=0)
+    held.set_constraint(FixAtoms([1, 2]))
+    ase.io.write(tmp_path / "in.xyz", [molecule("H2O"), held])
     done = run("--smiles", "CCO", "--input", str(tmp_path / "in.xyz"), "--output", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr[-2000:]
     frames: list[Any] = list(ase.io.iread(tmp_path / "out" / "relaxed.extxyz"))
     assert [frame.info["name"] for frame in frames] == ["CCO", "OH2", "CH4"]
+    np.testing.assert_allclose(frames[2].positions[1:3], held.positions[1:3], atol=1e-6)
+    assert np.abs(frames[2].positions - held.positions).max() > 0.02
     for frame in frames:
         assert frame.info["status"] == "converged"
         assert np.linalg.norm(frame.get_forces(), axis=1).max() < 0.01
