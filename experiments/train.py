@@ -93,7 +93,8 @@ def summarise(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     shown.mkdir(exist_ok=True)
     figures.learning_curves(folder / "metrics.jsonl", shown / "learning_curves.png")
     figures.recovery_histogram(found, shown / "recovery.png")
-    figures.overlays(potential, params, chosen, shown / "overlays.png")
+    sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
+    figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
     if potential.pair_parameters is not None:
         figures.pair_curves(potential, params, test[:200], shown / "pair_energies.png")
     return summary, recovery.table(found)

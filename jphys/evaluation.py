@@ -8,6 +8,7 @@ import numpy as np
 
 from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
+from jphys.ragged import round_size
 
 
 def energies(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
@@ -44,13 +45,14 @@ def stresses(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> 
 
 
 def _batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
-    """Padded batches of one shape, each with its number of graphs."""
+    """Padded batches of one shape, each with its number of graphs; similar sets of graphs share it."""
     parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
     joined = [batch(part) for part in parts]
-    n_node = max((len(one.nodes.species) for one in joined), default=0) + 1
+    n_node = max((len(one.nodes.species) for one in joined), default=0)
     n_edge = max((len(one.senders) for one in joined), default=0)
+    room = round_size(n_node) + 1, round_size(n_edge), round_size(min(chunk, len(graphs))) + 1
     for part, one in zip(parts, joined, strict=True):
-        yield pad(one, n_node, n_edge, min(chunk, len(graphs)) + 1), len(part)
+        yield pad(one, *room), len(part)
 
 
 @functools.lru_cache(maxsize=32)

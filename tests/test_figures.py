@@ -22,7 +22,7 @@ from jphys.graph import make_graph, with_positions
 from jphys.models import TransformerConfig
 from jphys.models.pair_energy import PairParameters
 from jphys.models.potential import Potential
-from jphys.reliability.recovery import Recovery
+from jphys.reliability.recovery import Recovery, recovery
 
 H2 = make_graph([1, 1], np.array([[0, 0, 0], [0, 0, 0.74]], np.float32))
 WATER = make_graph([8, 1, 1], np.array([[0, 0, 0.119], [0, 0.763, -0.477], [0, -0.763, -0.477]], np.float32))
@@ -49,9 +49,8 @@ def make_recovery(distance=None, n=40) -> Recovery:
     status[1, 1, :3] = "nonfinite"
     start = rng.uniform(0.1, 0.2, (2, n))
     steps = np.full(shape, 7)
-    return Recovery(
-        (0.0, 0.1), (0.05, 0.01), 500, distance, 0 * distance, distance[:, 0], start, status, steps
-    )
+    numbers = distance, 0 * distance, distance[:, 0], start, status, steps
+    return Recovery((0.0, 0.1), (0.05, 0.01), 500, *numbers, np.zeros((2, n, 3)), np.zeros((2, 2, n, 3)))
 
 
 def fake_potential() -> Potential:
@@ -252,12 +251,16 @@ class TestMolecules:
         assert lengths[2] == pytest.approx(0.74, abs=0.005)
 
     def test_picture(self, tmp_path):
-        graphs = [H2] * 3
-        assert is_picture(
-            figures.overlays(fake_potential(), {}, graphs, tmp_path / "a.png", n=2, max_steps=5)
-        )
-        with pytest.raises(ValueError, match="at least 1, got 0 and 3"):
-            figures.overlays(fake_potential(), {}, graphs, tmp_path / "a.png", n=0)
+        graphs, energy = [H2, WATER, H2], fake_potential().energy
+        settings = {"sigmas": (0.0, 0.1), "max_steps": 5, "key": jax.random.key(0)}
+        found = recovery(energy, {}, graphs, **settings)
+        assert is_picture(figures.overlays(found, graphs, tmp_path / "a.png", n=2))
+        with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+            figures.overlays(found, graphs, tmp_path / "a.png", n=0)
+        with pytest.raises(ValueError, match="graphs must be those of the recovery, 7 atoms, got 2 graphs"):
+            figures.overlays(found, graphs[:2], tmp_path / "a.png")
+        with pytest.raises(ValueError, match=r"sigma must be one of 0\.0, 0\.1, got 0\.2"):
+            figures.overlays(found, graphs, tmp_path / "a.png", sigma=0.2)
 
 
 def test_settings_stay_inside(tmp_path):

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from jphys.elements import COVALENT_RADIUS, SYMBOLS
+from jphys.figures.recovery import index_of
 from jphys.figures.style import ELEMENTS, GREY, INK, PALE, PURPLE, canvas
-from jphys.graph import Graph
+from jphys.graph import Graph, with_positions
 from jphys.md import relax
 from jphys.prior import BOND_REACH
 from jphys.reliability.alignment import align, kabsch_distance
+from jphys.reliability.recovery import Recovery
 from jphys.reliability.surface import perturb
 
 COLUMNS = 6  # panels side by side
@@ -47,36 +48,35 @@ def relaxed_triples(
 
 
 def overlays(
-    potential,
-    params,
-    graphs: Sequence[Graph],
-    path,
-    *,
-    n: int = 6,
-    sigma: float = 0.1,
-    fmax: float = 0.01,
-    seed: int = 0,
-    **settings,
+    recovery: Recovery, graphs: Sequence[Graph], path, *, n: int = 6, sigma: float = 0.1, fmax: float = 0.01
 ) -> Path:
     """Perturbed molecules above, relaxed ones below, each over the stable structure in pale grey.
 
     Args:
-        potential, params: as `relaxed_triples`.
-        graphs: stable structures; n of them, evenly spread over the sequence, are relaxed and drawn.
+        recovery: what became of the graphs.
+        graphs: its stable structures; n of them, evenly spread over the sequence, are drawn.
         path: PNG to write.
         n: number of molecules, at most; all where there are fewer.
-        sigma, fmax, settings: as `relaxed_triples`.
-        seed: of the noise.
+        sigma: one of the amplitudes of the recovery, Å.
+        fmax: one of its thresholds, eV/Å.
 
     Raises:
-        ValueError: for no graphs, or n < 1.
+        ValueError: for n < 1, other structures than those of the recovery, an amplitude or threshold that it
+            does not have.
     """
-    if n < 1 or not len(graphs):
-        raise ValueError(f"n and the number of graphs must be at least 1, got {n} and {len(graphs)}")
-    chosen = [graphs[i] for i in np.linspace(0, len(graphs) - 1, min(n, len(graphs))).round().astype(int)]
-    key = jax.random.key(seed)
-    triples = relaxed_triples(potential, params, chosen, sigma=sigma, fmax=fmax, key=key, **settings)
-    with canvas(path, 1.75 * len(chosen) + 0.3, 4.0) as figure:
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    ends = np.cumsum([len(graph.nodes.species) for graph in graphs])
+    if not len(graphs) or ends[-1] != recovery.perturbed.shape[1]:
+        held = recovery.perturbed.shape[1]
+        raise ValueError(f"graphs must be those of the recovery, {held} atoms, got {len(graphs)} graphs")
+    row, column = index_of("sigma", sigma, recovery.sigmas), index_of("fmax", fmax, recovery.fmaxes)
+    triples = []
+    for i in np.linspace(0, len(graphs) - 1, min(n, len(graphs))).round().astype(int):
+        atoms = slice(ends[i] - len(graphs[i].nodes.species), ends[i])
+        places = recovery.perturbed[row, atoms], recovery.relaxed[row, column, atoms]
+        triples.append(Triple(graphs[i], *(with_positions(graphs[i], place) for place in places)))
+    with canvas(path, 1.75 * len(triples) + 0.3, 4.0) as figure:
         draw_overlays(figure, triples)
     return Path(path)
 

@@ -35,6 +35,8 @@ class Recovery:
     start_distance: np.ndarray  # ΔP of the perturbed structures (n_sigma, m) Å
     status: np.ndarray  # (n_sigma, n_fmax, m) "converged", "max_steps" or "nonfinite"
     n_steps: np.ndarray  # (n_sigma, n_fmax, m)
+    perturbed: np.ndarray  # (n_sigma, Σ n_i, 3) Å, the structures end to end
+    relaxed: np.ndarray  # (n_sigma, n_fmax, Σ n_i, 3) Å
 
     @property
     def failed(self) -> np.ndarray:
@@ -82,8 +84,8 @@ def recovery(
     moved = [graph for sigma in sigmas for graph in perturb(graphs, sigma, key=key)]
     settings = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
     results = relax_to(potential, params, moved, fmaxes=fmaxes, **settings)
-    original = energies(potential, params, graphs)
-    shape = (len(sigmas), len(graphs))
+    known = energies(potential, params, [*graphs, *moved])
+    original, shape = known[: len(graphs)], (len(sigmas), len(graphs))
 
     def stacked(column) -> np.ndarray:
         """(n_sigma, n_fmax, m) of one value (n_sigma·m,) per threshold."""
@@ -95,16 +97,24 @@ def recovery(
         max_steps=max_steps,
         distance=stacked(lambda result: _distances(result.graphs, graphs)),
         energy_gap=stacked(lambda result: np.abs(_above(result.energy, original))),
-        rise=_above(energies(potential, params, moved), original).reshape(shape),
+        rise=_above(known[len(graphs) :], original).reshape(shape),
         start_distance=_distances(moved, graphs).reshape(shape),
         status=stacked(lambda result: result.status),
         n_steps=stacked(lambda result: result.n_steps),
+        perturbed=_joined(moved, len(sigmas)),
+        relaxed=np.stack([_joined(result.graphs, len(sigmas)) for result in results], axis=1),
     )
 
 
 def _above(energy: np.ndarray, original: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         return energy - np.tile(original, len(energy) // len(original))
+
+
+def _joined(graphs: Sequence[Graph], n_sigma: int) -> np.ndarray:
+    """Positions (n_sigma, Σ n_i, 3) of the structures of every amplitude end to end."""
+    positions = np.concatenate([np.asarray(graph.nodes.positions) for graph in graphs])
+    return positions.reshape(n_sigma, -1, 3)
 
 
 def _distances(ends: Sequence[Graph], starts: Sequence[Graph]) -> np.ndarray:
@@ -178,7 +188,7 @@ def table(result: Recovery) -> str:
 
 
 def save_recovery(result: Recovery, path) -> None:
-    """Write every field, thus every single distance and energy, to the npz file `path`."""
+    """Write every field, thus every single distance, energy and structure, to the npz file `path`."""
     fields: dict[str, Any] = {name: np.asarray(value) for name, value in vars(result).items()}
     with open(path, "wb") as file:
         np.savez_compressed(file, **fields)

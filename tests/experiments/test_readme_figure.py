@@ -40,7 +40,9 @@ def make_run(folder: Path, objective: str, seed: int) -> Path:
     summary = {"objective": objective, "seed": seed, "data": data, "xtb": None}
     (folder / "summary.json").write_text(json.dumps(summary))
     values, status = np.full((1, 1, 4), 0.2), np.full((1, 1, 4), "converged")
-    recovery = Recovery((0.1,), (0.01,), 9, values, values, values[0], values[0], status, values.astype(int))
+    places = np.zeros((1, 8, 3)), np.zeros((1, 1, 8, 3))
+    numbers = values, values, values[0], values[0], status, values.astype(int)
+    recovery = Recovery((0.1,), (0.01,), 9, *numbers, *places)
     save_recovery(recovery, folder / "recovery.npz")
     return folder
 
