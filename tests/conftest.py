@@ -1,5 +1,6 @@
 """Fixtures for every test, and one compilation cache for all processes of a test run."""
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -7,7 +8,11 @@ import tempfile
 import jax
 import numpy as np
 import pytest
+from ase.build import molecule
 from hypothesis import settings
+
+import jphys
+from jphys.graph import from_ase
 
 settings.register_profile("jphys", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("jphys")
@@ -39,3 +44,36 @@ def x64():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def pretrained():
+    """The potential in the package and its parameters."""
+    return jphys.load("qm9-small")
+
+
+@pytest.fixture(scope="session")
+def fresh():
+    """An untrained model that knows every element; its parameters are far from the start values."""
+    potential = jphys.make_potential(jphys.TransformerConfig(channels=16, blocks=1, heads=4, n_basis=8))
+    params = jax.jit(potential.init)(jax.random.key(0), from_ase(molecule("H2O")))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves)]
+    return potential, jax.tree.unflatten(tree, moved)
+
+
+@pytest.fixture(scope="session")
+def counting():
+    """A function of a potential: the potential, and a list that grows with every trace of its energy."""
+
+    def counted(potential):
+        traces = []
+
+        def energy(params, graph):
+            traces.append(graph.nodes.species.shape)
+            return potential.energy(params, graph)
+
+        return dataclasses.replace(potential, energy=energy), traces
+
+    return counted

@@ -1,36 +1,16 @@
-"""The ASE calculator against the graph path, and inside ASE's own tools."""
-
-import dataclasses
+"""The ASE calculator against the graph path and finite differences; ASE's tools are in test_ase_tools.py."""
 
 import ase
-import jax
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from ase.optimize import BFGS
 
 import jphys
 from jphys.calculator import Calculator
 from jphys.data.qm9 import load_small
 from jphys.graph import from_ase
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    return jphys.load("qm9-small")
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    """An untrained model that knows every element; its parameters are far from the start values."""
-    potential = jphys.make_potential(jphys.TransformerConfig(channels=16, blocks=1, heads=4, n_basis=8))
-    params = jax.jit(potential.init)(jax.random.key(0), from_ase(molecule("H2O")))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves)]
-    return potential, jax.tree.unflatten(tree, moved)
 
 
 @pytest.mark.parametrize("name", ["H2O", "C6H6", "CH3CONH2"])
@@ -61,18 +41,7 @@ def test_stress_and_forces_are_those_of_finite_differences(fresh, cell):
     np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-2), atol=1e-3)
 
 
-def counting(potential):
-    """The potential, and a list that grows with every trace of its energy."""
-    traces = []
-
-    def energy(params, graph):
-        traces.append(graph.nodes.species.shape)
-        return potential.energy(params, graph)
-
-    return dataclasses.replace(potential, energy=energy), traces
-
-
-def test_fifty_molecules_of_different_size_compile_few_times(pretrained):
+def test_fifty_molecules_of_different_size_compile_few_times(pretrained, counting):
     potential, traces = counting(pretrained[0])
     calculator = Calculator(potential, pretrained[1])
     data = load_small()
@@ -82,28 +51,6 @@ def test_fifty_molecules_of_different_size_compile_few_times(pretrained):
         atoms = ase.Atoms(data.species[rows], data.positions[rows], calculator=calculator)
         assert np.isfinite(atoms.get_potential_energy())
     assert 1 <= len(traces) <= 6
-
-
-def test_dynamics_with_changing_neighbours_compiles_few_times(fresh):
-    potential, traces = counting(fresh[0])
-    atoms = bulk("Al", a=4.05, cubic=True).repeat(2)
-    atoms.calc = Calculator(potential, fresh[1])
-    rng, counts = np.random.default_rng(0), set()
-    for _ in range(200):
-        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
-        assert np.isfinite(atoms.get_forces()).all()
-        counts.add(len(from_ase(atoms, cutoff=potential.cutoff).senders))
-    assert len(counts) > 20
-    assert 1 <= len(traces) <= 3
-
-
-def test_a_molecule_relaxes_in_ase(pretrained):
-    atoms = molecule("CH3OH")
-    atoms.rattle(0.05, seed=0)
-    atoms.calc = Calculator(*pretrained)
-    before = atoms.get_potential_energy()
-    assert BFGS(atoms, logfile=None).run(fmax=0.01, steps=200)
-    assert atoms.get_potential_energy() < before
 
 
 def test_what_the_model_cannot_treat_is_refused_by_name(pretrained):
