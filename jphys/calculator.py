@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 import ase
 import jax
 import numpy as np
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError, all_changes
 from ase.calculators.calculator import Calculator as AseCalculator
-from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from jphys.derivatives import energy_and_forces, energy_forces_stress
@@ -30,8 +30,9 @@ class Calculator(AseCalculator):
             atoms move.
 
     Raises:
-        ValueError: at the first calculation, for an element that the potential does not know, charges or
-            magnetic moments, and boundaries that are periodic in some directions only.
+        ValueError: at the calculation, for no atoms, an element that the potential does not know, charges
+            or magnetic moments, and boundaries that are periodic in some directions only.
+        CalculationFailed: where energy, forces or stress are not finite, as with two atoms on one spot.
         PropertyNotImplementedError: for the stress of a molecule.
     """
 
@@ -48,17 +49,22 @@ class Calculator(AseCalculator):
     def calculate(self, atoms: ase.Atoms | None = None, properties=("energy",), system_changes=all_changes):
         """Fill `results`; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        if self.atoms is None:
-            raise ValueError("atoms must be given, got None")
+        if self.atoms is None or not len(self.atoms):
+            raise ValueError(f"atoms must hold at least one atom, got {self.atoms}")
         graph = self._graph(self.atoms)
         n = len(self.atoms)
         if self.atoms.pbc.all():
             energy, forces, stress = jax.device_get(self._crystal(self.params, graph))
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].astype(float))
         elif "stress" in properties:
             raise PropertyNotImplementedError("stress needs a cell that is periodic in all directions")
         else:
             energy, forces = jax.device_get(self._molecule(self.params, graph))
+            stress = np.zeros((1, 3, 3))
+        for name, values in (("energy", energy[0]), ("forces", forces[:n]), ("stress", stress[0])):
+            if not np.isfinite(values).all():
+                raise CalculationFailed(f"{name} must be finite, got NaN or infinity; {_closest(self.atoms)}")
+        if self.atoms.pbc.all():
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].astype(float))
         self.results["energy"] = self.results["free_energy"] = float(energy[0])
         self.results["forces"] = forces[:n].astype(float)
         if "energies" in properties:
@@ -81,3 +87,13 @@ class Calculator(AseCalculator):
 
 def _grown(size: int, needed: int) -> int:
     return size if size >= needed else int(np.ceil(GROWTH * needed))
+
+
+def _closest(atoms: ase.Atoms) -> str:
+    """Who is to blame, most often."""
+    if len(atoms) < 2:
+        return "there is one atom"
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.all()))
+    np.fill_diagonal(distances, np.inf)
+    i, j = np.unravel_index(np.argmin(distances), distances.shape)
+    return f"the closest atoms, {i} and {j}, are {distances[i, j]:.3g} Å apart"

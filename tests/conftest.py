@@ -53,6 +53,14 @@ def pretrained():
 
 
 @pytest.fixture(scope="session")
+def calculator(pretrained):
+    """One for all molecules; a large one first, so that one compilation serves the rest."""
+    found = jphys.Calculator(*pretrained)
+    found.get_forces(molecule("C6H6"))
+    return found
+
+
+@pytest.fixture(scope="session")
 def fresh():
     """An untrained model that knows every element; its parameters are far from the start values."""
     potential = jphys.make_potential(jphys.TransformerConfig(channels=16, blocks=1, heads=4, n_basis=8))

@@ -25,14 +25,6 @@ from jphys.graph import from_ase
 
 
 @pytest.fixture(scope="module")
-def calculator(pretrained):
-    """One for all tests; the largest molecule first, so that one compilation serves the rest."""
-    found = Calculator(*pretrained)
-    found.get_forces(molecule("C2H6"))
-    return found
-
-
-@pytest.fixture(scope="module")
 def methanol(calculator) -> ase.Atoms:
     """At rest."""
     atoms = molecule("CH3OH", calculator=calculator)

@@ -1,11 +1,13 @@
 """The ASE calculator against the graph path and finite differences; ASE's tools are in test_ase_tools.py."""
 
 import ase
+import jax
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.optimize import BFGS
 
 import jphys
 from jphys.calculator import Calculator
@@ -14,11 +16,10 @@ from jphys.graph import from_ase
 
 
 @pytest.mark.parametrize("name", ["H2O", "C6H6", "CH3CONH2"])
-def test_one_energy_on_both_paths(pretrained, name):
+def test_one_energy_on_both_paths(pretrained, calculator, name):
     potential, params = pretrained
-    atoms = molecule(name)
-    atoms.calc = Calculator(potential, params)
-    energy, forces = jphys.energy_and_forces(potential)(params, from_ase(atoms))
+    atoms = molecule(name, calculator=calculator)
+    energy, forces = jax.jit(jphys.energy_and_forces(potential))(params, from_ase(atoms))
     assert atoms.get_potential_energy() == pytest.approx(float(energy[0]), abs=1e-5)
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-4)
@@ -70,3 +71,33 @@ def test_what_the_model_cannot_treat_is_refused_by_name(pretrained):
     free = molecule("H2O", calculator=Calculator(*pretrained))
     with pytest.raises(PropertyNotImplementedError, match="stress needs a cell"):
         free.get_stress()
+
+
+def test_no_number_is_better_than_one_that_is_not_finite(pretrained, calculator, fresh):
+    """Two atoms on one spot, by themselves and by a periodic image; a parameter lost in training."""
+    atoms = molecule("H2O", calculator=calculator)
+    atoms.positions[2] = atoms.positions[1]
+    for compute in (atoms.get_potential_energy, atoms.get_forces, lambda: BFGS(atoms, logfile=None).run()):
+        with pytest.raises(CalculationFailed, match="closest atoms, 1 and 2, are 0 Å apart"):
+            compute()
+    assert not calculator.results
+    crystal = ase.Atoms("Al2", [[0.0, 0, 0], [4.0, 0, 0]], cell=np.eye(3) * 4.0, pbc=True)
+    crystal.calc = Calculator(*fresh)
+    with pytest.raises(CalculationFailed, match="closest atoms, 0 and 1, are 0 Å apart"):
+        crystal.get_stress()
+    potential, params = pretrained
+    lost = jax.tree.map(lambda leaf: leaf * np.nan, params)
+    with pytest.raises(CalculationFailed, match="energy must be finite"):
+        molecule("H2O", calculator=Calculator(potential, lost)).get_potential_energy()
+
+
+def test_no_atoms_are_refused_and_one_is_enough(calculator):
+    """Two 50 Å apart have twice its energy, and none of them a force."""
+    with pytest.raises(ValueError, match="atoms must hold at least one atom"):
+        ase.Atoms(calculator=calculator).get_potential_energy()
+    alone = ase.Atoms("O", [[1.0, 2.0, 3.0]], calculator=calculator)
+    assert BFGS(alone, logfile=None).run(fmax=1e-6, steps=1) and not alone.get_forces().any()
+    energy = alone.get_potential_energy()
+    both = ase.Atoms("O2", [[1.0, 2.0, 3.0], [51.0, 2.0, 3.0]], calculator=calculator)
+    assert both.get_potential_energy() == pytest.approx(2 * energy, rel=1e-6) and abs(energy) > 0.01
+    assert not both.get_forces().any()
