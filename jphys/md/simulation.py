@@ -74,8 +74,9 @@ def simulate(
     Raises:
         NonFinite: naming step and time; the trajectory keeps all frames before.
         RuntimeError: where a single step moves atoms farther than the skin.
-        ValueError: no atoms, partly periodic boundaries, npt of a molecule, steps or every < 1, a trajectory
-            that exists without `resume` or the other way round, a checkpoint of another simulation.
+        ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, partly periodic
+            boundaries, npt of a molecule, constraints, steps or every < 1, a trajectory that exists without
+            `resume` or the other way round, a checkpoint of another simulation.
     """
     if not skin > 0:
         raise ValueError(f"skin must be positive, got {skin}")
@@ -128,7 +129,12 @@ def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    if not np.isfinite(atoms.positions).all():
-        raise ValueError("positions must be finite, got NaN or infinity")
+    for name, values in (("positions", atoms.positions), ("momenta", atoms.get_momenta())):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+    masses = atoms.get_masses()
+    if not (masses > 0).all():
+        index = int(np.argmin(masses > 0))
+        raise ValueError(f"masses must be positive, got {masses[index]} at atom {index}")
     if atoms.constraints:
         raise ValueError(f"atoms must have no constraints, got {atoms.constraints}")
