@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 
 import jphys
 from jphys import units
@@ -37,7 +38,7 @@ def molecules() -> list[ase.Atoms]:
     return [ase.Atoms(data.species[row], data.positions[row]) for row in rows]
 
 
-# Seven minutes for all eight on two cores, so that the last seven are for the slow run.
+# Four minutes for all eight on two cores: one is for every run, the others are for the slow one.
 @pytest.mark.parametrize("index", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 8))])
 def test_the_total_energy_stays(pretrained, molecules, validation, index):
     """5 ps at 0.5 fs without drift, and a fluctuation that falls as the square of the time step.
@@ -76,15 +77,22 @@ def test_the_total_energy_stays(pretrained, molecules, validation, index):
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "steps", "resting"), [("nvt_langevin", 8000, 0), ("nvt_nose_hoover", 20_000, 3)]
+    ("ensemble", "steps", "resting", "wrong"),
+    [("nvt_langevin", 8000, 0, 3), ("nvt_nose_hoover", 20_000, 3, 0), ("nvt_nose_hoover", 20_000, 6, 3)],
 )
-def test_kinetic_energies_are_those_of_the_temperature(pretrained, validation, ensemble, steps, resting):
+def test_kinetic_energies_are_those_of_the_temperature(
+    pretrained, validation, ensemble, steps, resting, wrong
+):
     """Maxwell and Boltzmann's distribution at 300 K for the right degrees of freedom, decorrelated samples.
 
-    Nosé–Hoover's centre of mass rests, Langevin's does not. Were it the other way round, the same samples
-    would be refused.
+    Nosé–Hoover's centre of mass rests, and a molecule that did not rotate does not begin to; Langevin's do
+    both. With three degrees of freedom more or fewer, the same samples are refused.
     """
     (potential, params), atoms = pretrained, molecule("CH3OH")
+    if resting == 6:
+        MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+        Stationary(atoms)
+        ZeroRotation(atoms)
     found = jphys.simulate(
         potential,
         params,
@@ -94,6 +102,8 @@ def test_kinetic_energies_are_those_of_the_temperature(pretrained, validation, e
         progress=False,
     )
     kinetic = found.kinetic[20:]  # after 0.2 ps
+    freedom = 3 * len(atoms) - resting
+    np.testing.assert_allclose(found.temperature, 2 * found.kinetic / (freedom * units.KELVIN), rtol=1e-5)
 
     def check(n_resting, **settings):
         data = validation.data.SimulationData(
@@ -109,4 +119,4 @@ def test_kinetic_energies_are_those_of_the_temperature(pretrained, validation, e
     assert check(resting, strict=True) > 0.005  # Kolmogorov and Smirnov's p
     mean, width = check(resting)  # in standard errors
     assert mean < 3 and width < 3
-    assert check(3 - resting, strict=True) < 1e-4
+    assert check(wrong, strict=True) < 1e-4

@@ -17,7 +17,7 @@ from ase.build import bulk, molecule
 
 import jphys
 from jphys import md, ops, units
-from jphys.md.system import thermal_momenta
+from jphys.md.system import resting_rotations, thermal_momenta
 from jphys.models.potential import Potential
 
 # jax-md asks for float64 sums, which JAX gives only where it is enabled.
@@ -102,6 +102,20 @@ def test_first_momenta_have_the_temperature_and_no_drift():
     assert kinetic.mean() == pytest.approx(expected, rel=4 * np.sqrt(2 / freedom / 400))
     np.testing.assert_allclose(drawn.sum(axis=1), 0, atol=1e-12)
     assert thermal_momenta([1.0], 0.0259, 0).shape == (1, 3)
+
+
+def test_what_does_not_rotate_has_fewer_degrees_of_freedom():
+    """Water stretched, linear CO₂ stretched, water set spinning about an axis, and a crystal."""
+    water, line = molecule("H2O"), molecule("CO2")
+    for atoms in (water, line):
+        assert resting_rotations(atoms) == 0  # momenta will be drawn
+        atoms.set_momenta(atoms.positions - atoms.get_center_of_mass())
+    assert (resting_rotations(water), resting_rotations(line)) == (3, 2)
+    box = water.copy()
+    box.set_cell([9.0, 9.0, 9.0])
+    box.pbc = True
+    water.set_momenta(water.get_momenta() + 0.01 * np.cross([0.0, 0.0, 1.0], water.positions))
+    assert (resting_rotations(water), resting_rotations(box)) == (0, 0)
 
 
 @pytest.mark.parametrize("ensemble", ["nvt_nose_hoover", "nvt_langevin"])

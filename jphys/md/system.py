@@ -67,6 +67,7 @@ class System:
         self.dynamics, self.template = dynamics, atoms.copy()
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
         self.dt = dynamics.dt * units.FEMTOSECOND
+        self.n_resting = resting_rotations(atoms)
         self.neighbor_fn = None
         if atoms.pbc.all() or len(atoms) > DENSE:
             box = atoms.cell.array.T if atoms.pbc.all() else None
@@ -124,9 +125,10 @@ class System:
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom: the centre of mass rests, except under Langevin's noise."""
+        """Degrees of freedom: centre of mass and rotation stay at rest, but for Langevin's noise."""
         n = len(self.template)
-        return 3 * n if n == 1 or self.dynamics.ensemble == "nvt_langevin" else 3 * n - 3
+        alone = n == 1 or self.dynamics.ensemble == "nvt_langevin"
+        return 3 * n if alone else 3 * n - 3 - self.n_resting
 
     def start(self, atoms: ase.Atoms, seed: int):
         """The first carry."""
@@ -144,7 +146,7 @@ class System:
         if neighbor is not None:
             settings["neighbor"] = neighbor
         state = self.init(jax.random.key(seed), jnp.asarray(R), **settings)
-        # jax-md's thermostats count the resting centre of mass as three degrees of freedom.
+        # jax-md's thermostats count the resting centre of mass, and rotations at rest, as degrees of freedom.
         if self.dynamics.ensemble.endswith("nose_hoover"):
             name = "thermostat" if self.npt else "chain"
             chain = dataclasses.replace(getattr(state, name), degrees_of_freedom=self.freedom)
@@ -260,6 +262,19 @@ def thermal_momenta(mass, kT: float, seed: int) -> np.ndarray:
     mass = np.asarray(mass)[:, None]
     momenta = np.sqrt(mass * kT) * np.random.default_rng(seed).normal(size=(len(mass), 3))
     return momenta - mass * momenta.sum(axis=0) / mass.sum() if len(mass) > 1 else momenta
+
+
+def resting_rotations(atoms: ase.Atoms) -> int:
+    """Rotations that never start: 3 of a free molecule that its momenta do not turn, 2 if linear; else 0.
+
+    Neither forces between atoms nor a Nosé–Hoover thermostat give it angular momentum.
+    """
+    if atoms.pbc.any() or len(atoms) == 1 or not atoms.get_momenta().any():
+        return 0
+    moments, axes = atoms.get_moments_of_inertia(vectors=True)
+    real = moments > 1e-6 * moments.max()
+    turning = np.sum((axes @ atoms.get_angular_momentum())[real] ** 2 / (2 * moments[real]))
+    return int(real.sum()) if turning < 1e-6 * atoms.get_kinetic_energy() else 0
 
 
 def _move(R, dR, **_):
