@@ -112,17 +112,73 @@ def test_a_supercell_has_the_energy_of_its_cells(params):
     assert float(found) == pytest.approx(len(atoms) * graph_energy(params, unit), rel=1e-4)
 
 
-def test_free_atoms(params):
-    """A cluster, two molecules 50 Å apart, one atom alone."""
+def free() -> dict[str, Atoms]:
     far = molecule("H2O")
     far.translate([50, 0, 0])
     cluster = Atoms("Cu40", np.random.default_rng(5).uniform(-6, 6, (40, 3)))
-    for atoms in (cluster, molecule("H2O") + far, Atoms("Al", [[1.0, 2.0, 3.0]])):
+    atom = Atoms("Al", [[1.0, 2.0, 3.0]])
+    return {
+        "cluster": cluster,  # first: the Calculator's shape then fits all
+        "benzene": molecule("C6H6"),
+        "water": molecule("H2O"),
+        "50 Å apart": molecule("H2O") + far,
+        "one atom": atom,
+    }
+
+
+def test_free_atoms_have_one_energy(params):
+    """By the list, by all pairs, and by the Calculator; far apart is the sum."""
+    calculator, values = jphys.Calculator(POTENTIAL, params), {}
+    for name, atoms in free().items():
         lists, energy, R = made(params, atoms)
-        value, gradient = jax.jit(jax.value_and_grad(energy))(R, lists.allocate(R))
+        pairs = jax.jit(jax.value_and_grad(jphys.energy_fn(POTENTIAL, params, atoms.numbers)))(R)
+        listed = jax.jit(jax.value_and_grad(energy))(R, lists.allocate(R))
+        atoms.calc = calculator
         expected, forces = FORCES(params, from_ase(atoms, cutoff=CUTOFF))
-        assert float(value) == pytest.approx(float(expected[0]), rel=1e-4, abs=1e-4)
-        np.testing.assert_allclose(-gradient, forces, atol=2e-4)
+        values[name] = float(expected[0])
+        for value, gradient in (pairs, listed, (atoms.get_potential_energy(), -atoms.get_forces())):
+            assert float(value) == pytest.approx(values[name], rel=1e-4, abs=1e-4)
+            np.testing.assert_allclose(-gradient, forces, atol=2e-4)
+    assert values["50 Å apart"] == pytest.approx(2 * values["water"], rel=1e-5)
+
+
+def test_the_calculator_sees_every_image(params):
+    """As the graph path does, whose pairs are ASE's; the cells of a supercell; atoms moved to other cells."""
+    calculator, found = jphys.Calculator(POTENTIAL, params), crystals()
+    for name, repeat in (("one atom", (3, 2, 2)), ("triclinic", (2, 1, 2))):
+        unit = found[name]
+        large = unit.repeat(repeat)
+        wrapped = large.copy()
+        large.positions += np.random.default_rng(0).integers(-3, 4, (len(large), 3)) @ large.cell.array
+        wrapped.wrap()
+        for atoms in (wrapped, unit, large):
+            graph, atoms.calc = from_ase(atoms, cutoff=CUTOFF), calculator
+            assert len(graph.senders) == len(neighbor_list("i", atoms, CUTOFF))
+            energy, forces, stress = STRESS(params, graph)
+            assert atoms.get_potential_energy() == pytest.approx(float(energy[0]), rel=2e-5, abs=2e-5)
+            np.testing.assert_allclose(atoms.get_forces(), forces, atol=2e-4)
+            np.testing.assert_allclose(atoms.get_stress(voigt=False), stress[0], atol=2e-5)
+        copies = len(large) / len(unit)
+        for atoms in (wrapped, large):
+            assert atoms.get_potential_energy() == pytest.approx(
+                copies * unit.get_potential_energy(), rel=1e-4
+            )
+
+
+def test_all_pairs_of_a_crystal_need_a_box_twice_the_cutoff(params):
+    """energy_fn sees each pair once: right in the large crystal, refused in the one-atom cell."""
+    found = crystals()
+    for name in ("large", "one atom"):
+        atoms = found[name]
+        box = jnp.asarray(atoms.cell.array.T, jnp.float32)
+        displacement, _ = space.periodic_general(box, fractional_coordinates=False)
+        if name == "one atom":
+            with pytest.raises(ValueError, match="cutoff must be at most half the periodic box"):
+                jphys.energy_fn(POTENTIAL, params, atoms.numbers, displacement)
+        else:
+            energy = jax.jit(jphys.energy_fn(POTENTIAL, params, atoms.numbers, displacement))
+            value = float(energy(jnp.asarray(atoms.positions, jnp.float32)))
+            assert value == pytest.approx(graph_energy(params, atoms), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["one atom", "large"])
