@@ -20,6 +20,26 @@ def all_pairs(n_atoms: int):
     return senders.astype(np.int32), receivers.astype(np.int32), np.zeros((len(senders), 3), np.int32)
 
 
+def all_images(n_atoms: int, reach):
+    """All ordered pairs of `n_atoms` atoms in all periodic images, sorted by receiver.
+
+    Args:
+        n_atoms: n.
+        reach: (3,) int; images −reach … reach along each lattice direction.
+
+    Returns:
+        senders (e,), receivers (e,), shifts (e, 3); an atom is paired with its own images, not with itself.
+
+    >>> senders, receivers, shifts = all_images(2, (1, 0, 0))
+    >>> senders.tolist(), shifts[:, 0].tolist()
+    ([0, 0, 1, 1, 1, 0, 0, 0, 1, 1], [-1, 1, -1, 0, 1, -1, 0, 1, -1, 1])
+    """
+    images = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))), np.int32)
+    receivers, senders, image = np.indices((n_atoms, n_atoms, len(images)), np.int32).reshape(3, -1)
+    others = (receivers != senders) | images[image].any(axis=1)
+    return senders[others], receivers[others], images[image][others]
+
+
 def image_ranges(cell: np.ndarray, cutoff: float) -> np.ndarray:
     """How many cells (3,) a sphere of radius `cutoff` reaches along each lattice direction."""
     heights = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)

@@ -1,7 +1,6 @@
-"""The border to jax-md, on surfaces whose answer is known."""
+"""Relaxation by jax-md's FIRE, on surfaces whose answer is known."""
 
 import os
-from types import SimpleNamespace
 
 import ase
 import ase.build
@@ -11,11 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.calculators.morse import MorsePotential
-from jax_md import minimize, simulate, space
 
 from jphys import md, ops, packing
 from jphys.graph import batch, make_graph, pad, with_positions
-from jphys.models.potential import Potential
 
 
 def pair_sum(pair, graph):
@@ -41,15 +38,6 @@ CLUSTERS = {1: 0, 2: 1, 3: 3, 4: 6}  # pairs that can all sit at r₀
 def cluster(n_atoms, seed=0, size=1.0):
     positions = np.random.default_rng(seed).normal(size=(n_atoms, 3)) * size
     return make_graph(np.full(n_atoms, 6), positions.astype(np.float32))
-
-
-def smooth(params, graph):
-    """A pair energy that ends at 3 Å, C¹."""
-    return pair_sum(lambda r: params * jnp.where(r < 3.0, (r - 3.0) ** 2 * (r - 1.5), 0.0), graph)
-
-
-CONFIG = SimpleNamespace(reference_energies=(), max_z=118)
-SHORT = Potential(CONFIG, 3.0, lambda key, graph: {}, smooth, smooth)
 
 
 class TestRelax:
@@ -178,91 +166,6 @@ class TestRelax:
     def test_impossible_settings(self, setting, message):
         with pytest.raises(ValueError, match=f"{message} must be"):
             md.relax(morse, MORSE, [cluster(2)], **setting)
-
-
-class TestEnergyFn:
-    def test_is_the_energy_of_the_graph(self):
-        graph = cluster(5)
-        energy_fn = md.energy_fn(morse, MORSE, graph.nodes.species)
-        energy = energy_fn(jnp.asarray(graph.nodes.positions), kT=0.1, neighbor=None)
-        assert energy.shape == ()
-        assert float(energy) == pytest.approx(float(morse(MORSE, graph)[0]), rel=1e-6)
-
-    def test_gradient_into_the_parameters(self):
-        R = jnp.array([[0.0, 0, 0], [1.2, 0, 0]])
-        energy_fn = md.energy_fn(morse, MORSE, [6, 6])
-        assert float(jax.grad(lambda p: energy_fn(R, params=p))(MORSE)["D"]) == pytest.approx(-1.0, rel=1e-5)
-
-    @pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # jax-md's thermostat
-    @pytest.mark.parametrize("name", ["nve", "nvt_nose_hoover", "nvt_langevin", "fire"])
-    def test_jax_md_takes_it(self, name):
-        displacement_fn, shift_fn = space.free()
-        graph = md.relax(morse, MORSE, [cluster(4)]).graphs[0]
-        energy_fn = md.energy_fn(morse, MORSE, graph.nodes.species, displacement_fn)
-        R, key = jnp.asarray(graph.nodes.positions), jax.random.key(0)
-        if name == "fire":
-            init, apply = minimize.fire_descent(energy_fn, shift_fn)
-            state = init(R * 1.1)
-        else:
-            make = getattr(simulate, name)
-            init, apply = make(energy_fn, shift_fn, 0.01, *(() if name == "nve" else (0.02,)))
-            state = init(key, R, **({"kT": 0.02} if name == "nve" else {}))
-        state = jax.lax.fori_loop(0, 200, lambda _, s: apply(s), state)
-        assert -24.0 - 1e-3 < float(energy_fn(state.position)) < -23.0
-
-    def test_nve_keeps_the_total_energy(self):
-        _, shift_fn = space.free()
-        graph = md.relax(morse, MORSE, [cluster(4)]).graphs[0]
-        energy_fn = md.energy_fn(morse, MORSE, graph.nodes.species)
-        init, apply = simulate.nve(energy_fn, shift_fn, 0.005)
-        state = init(jax.random.key(1), jnp.asarray(graph.nodes.positions), kT=0.1)
-
-        def total(s):
-            return float(energy_fn(s.position) + jnp.sum(s.momentum**2 / 2 / s.mass))
-
-        later = jax.lax.fori_loop(0, 500, lambda _, s: apply(s), state)
-        assert float(jnp.abs(later.position - state.position).max()) > 0.01
-        assert total(later) == pytest.approx(total(state), abs=2e-3)
-
-    @pytest.mark.parametrize("fractional", [False, True])
-    def test_periodic_box_is_the_graph_with_images(self, fractional):
-        box, rng = np.array([6.5, 7.0, 8.0], np.float32), np.random.default_rng(0)
-        R = rng.uniform(size=(12, 3)) * box
-        R[0] += box  # an atom outside the box
-        graph = make_graph(np.full(12, 29), R, cell=np.diag(box), cutoff=3.0)
-        if fractional:
-            displacement_fn, _ = space.periodic_general(
-                jnp.diag(jnp.asarray(box)), fractional_coordinates=True
-            )
-        else:
-            displacement_fn, _ = space.periodic(jnp.asarray(box))
-        energy_fn = md.energy_fn(SHORT, jnp.float32(1.0), graph.nodes.species, displacement_fn)
-        found = energy_fn(jnp.asarray(R / box if fractional else R))
-        free = md.energy_fn(SHORT, jnp.float32(1.0), graph.nodes.species)(jnp.asarray(R))
-        assert float(found) == pytest.approx(float(smooth(1.0, graph)[0]), rel=1e-4)
-        assert abs(float(found - free)) > 0.1
-
-    def test_the_box_carries_gradients(self):
-        box, h = jnp.float32(6.5), 1e-2
-        displacement_fn, _ = space.periodic_general(box, fractional_coordinates=True)
-        R = jnp.asarray(np.random.default_rng(1).uniform(size=(8, 3)))
-        energy_fn = md.energy_fn(SHORT, jnp.float32(1.0), np.full(8, 29), displacement_fn)
-        slope = jax.grad(lambda b: energy_fn(R, box=b))(box)
-        up, down = (
-            float(smooth(1.0, make_graph(np.full(8, 29), R * b, cell=b * np.eye(3), cutoff=3.0))[0])
-            for b in (box + h, box - h)
-        )
-        assert float(slope) == pytest.approx((up - down) / (2 * h), rel=1e-2)
-
-    def test_a_box_too_small_for_the_cutoff_is_refused(self):
-        with pytest.raises(ValueError, match="half the periodic box"):
-            md.energy_fn(SHORT, 1.0, [29], space.periodic(jnp.array([9.0, 5.9, 9.0]))[0])
-        with pytest.raises(ValueError, match="must have a cutoff"):
-            md.energy_fn(morse, MORSE, [29], space.periodic(jnp.array(9.0))[0])
-
-    def test_wrong_shape_is_refused(self):
-        with pytest.raises(ValueError, match=r"R must have shape \(2, 3\)"):
-            md.energy_fn(morse, MORSE, [6, 6])(jnp.zeros((3, 3)))
 
 
 def test_the_packed_graph_is_the_padded_batch():

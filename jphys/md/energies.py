@@ -1,4 +1,4 @@
-"""The energy of one structure as jax-md wants it, over all pairs."""
+"""The energy of one structure as jax-md wants it, over all pairs, in a box also over all their images."""
 
 import functools
 from collections.abc import Callable
@@ -9,38 +9,60 @@ import numpy as np
 
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
-from jphys.graph import make_graph, with_positions
+from jphys.graph import Edges, Graph, make_graph, with_positions
+from jphys.md.lattice import Lattice, heights, is_fractional
 from jphys.models.potential import Potential, check_elements
+from jphys.neighbors import all_images
+
+SHRINKS = 0.8  # images are held for boxes down to this fraction of the given one
 
 
 def energy_fn(
-    potential, params, species, displacement_fn: Callable[..., jax.Array] | None = None, bonds=None
+    potential,
+    params,
+    species,
+    displacement_fn: Callable[..., jax.Array] | None = None,
+    bonds=None,
+    *,
+    box=None,
+    fractional_coordinates: bool | None = None,
 ) -> Callable[..., jax.Array]:
     """Energy of one structure as jax-md wants it; every integrator and minimiser of jax-md takes it.
 
-    Without a displacement function the atoms are a free molecule. With one of `jax_md.space`, every
-    pair is seen once, by the vector it gives: for periodic boxes the minimum image. Positions may be
-    fractional, and a box that is passed on (`box=`) carries gradients.
+    Without box and displacement function the atoms are a free molecule. With a box, also one smaller than
+    the cutoff, every pair is seen in all its images; for few atoms, as n² pairs times at least 27 images
+    are: larger ones are for `energy_neighbor_list`. With a displacement function of `jax_md.space` alone,
+    every pair is seen once, by the vector it gives: for periodic boxes the minimum image. Positions may
+    be fractional, and a box that is passed on (`box=`) carries gradients.
 
     Args:
-        potential: a Potential, or any function (params, graph) -> (n_graph,) eV; with periodic
-            displacements it must have a `cutoff`.
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV; in a box and with
+            periodic displacements it must have a `cutoff`.
         params: default parameters.
         species: (n,) atomic numbers.
         displacement_fn: jax-md displacement (R_a, R_b) -> R_a − R_b, Å; None for free space.
         bonds: (m, 3) int rows (i, j, order), each bond once, as for `make_graph`.
+        box: as in `energy_neighbor_list`: edge length, (3,) lengths or (3, 3) with lattice vectors as
+            columns, Å.
+        fractional_coordinates: as in `energy_neighbor_list`; only with `box`.
 
     Returns:
         Function energy_fn(R, *, params=params, **kwargs) -> () eV of positions R (n, 3) in Å. Gradients
-        flow into `params`; what else integrators pass goes to the displacement function.
+        flow into `params`; what else integrators pass goes to the displacement function. Where `box` is
+        given it takes `box=` and `perturbation=`, and gives NaN for a box so much smaller than the given
+        one (below 0.8 in some direction) that images are missing.
 
     Raises:
-        ValueError: unknown species, bad bonds, or a cutoff longer than half the periodic box.
+        ValueError: unknown species, bad bonds, a box without volume, bonds in a box smaller than twice
+            the cutoff; without `box`, a cutoff longer than half the periodic box.
     """
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
         check_elements(potential, species)
     template = make_graph(species, np.zeros((len(species), 3)), bonds=bonds)
+    fractional = is_fractional(box, displacement_fn, fractional_coordinates)
+    if box is not None:
+        return _over_images(energy, params, template, Lattice(box, fractional), _cutoff(potential))
     if displacement_fn is not None:
         _check_minimum_image(displacement_fn, getattr(potential, "cutoff", None))
 
@@ -56,6 +78,50 @@ def energy_fn(
             cell = jnp.eye(3, dtype=R.dtype)[None]
             graph = graph._replace(edges=graph.edges._replace(shifts=vectors - (ends - starts)))
         return energy(params, graph._replace(globals=graph.globals._replace(cell=cell)))[0]
+
+    return compute
+
+
+def _cutoff(potential) -> float:
+    cutoff = getattr(potential, "cutoff", None)
+    if cutoff is None:
+        raise ValueError("potential must have a cutoff to be used in a box, got None")
+    return cutoff
+
+
+def _over_images(energy, params, molecule: Graph, lattice: Lattice, cutoff: float):
+    """Energy over all pairs and all images within the cutoff.
+
+    A vector in fractional coordinates, less the nearest integers, is at most ½ long in each direction: the
+    image n is farther than the cutoff unless |n| < cutoff/h + ½, h the distance of opposite faces.
+    """
+    if molecule.edges.bond_type.any() and np.min(heights(lattice.default)) < 2.0 * cutoff:
+        raise ValueError(
+            f"bonds must not be given for a box this small, got heights {heights(lattice.default)} Å"
+        )
+    n_atoms = len(molecule.nodes.species)
+    reach = np.ceil(cutoff / np.asarray(heights(SHRINKS * lattice.default)) - 0.5).astype(int)
+    senders, receivers, images = all_images(n_atoms, reach)
+    orders = np.zeros((n_atoms, n_atoms), np.int32)
+    orders[molecule.receivers, molecule.senders] = molecule.edges.bond_type
+    orders = np.where(images.any(axis=1), 0, orders[receivers, senders])
+
+    def compute(R, *, params=params, box=None, perturbation=None, **_):
+        if R.shape != (n_atoms, 3):
+            raise ValueError(f"R must have shape ({n_atoms}, 3) to match species, got {R.shape}")
+        matrix = lattice.matrix(box)
+        fractional = jax.lax.stop_gradient(lattice.to_fractional(R, matrix))
+        positions, cell = lattice.place(R, matrix, perturbation)
+        shifts = images - jnp.round(fractional[senders] - fractional[receivers]).astype(jnp.int32)
+        graph = with_positions(molecule, positions)._replace(
+            edges=Edges(shifts, orders, np.ones(len(senders), bool)),
+            senders=senders,
+            receivers=receivers,
+            globals=molecule.globals._replace(cell=cell[None]),
+            n_edge=np.array([len(senders)], np.int32),
+        )
+        complete = jnp.all(cutoff / heights(matrix) - 0.5 <= reach)
+        return energy(params, graph)[0] * jnp.where(complete, 1.0, jnp.nan)  # NaN in the forces, too
 
     return compute
 

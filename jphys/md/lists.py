@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax_md import custom_partition, partition, space
 
+from jphys.md.lattice import Lattice, heights
+
 SHRINKS = 0.95  # a list is allocated so that it serves until the box is this much shorter
 
 
@@ -67,40 +69,6 @@ class NeighborFns(NamedTuple):
 
     allocate: Callable[..., Neighbors]
     update: Callable[..., Neighbors]
-
-
-def as_matrix(box):
-    """A jax-md box as (3, 3) with lattice vectors as columns, Å."""
-    box = jnp.asarray(box, float)
-    return box if box.ndim == 2 else jnp.eye(3, dtype=box.dtype) * box
-
-
-class Lattice:
-    """How positions and boxes are given, and how they become fractional ones."""
-
-    def __init__(self, box, fractional: bool):
-        self.periodic, self.fractional = box is not None, fractional
-        self.default = jnp.eye(3)
-        if box is not None:
-            fits = np.shape(box) in ((), (1,), (3,), (3, 3))
-            volume = abs(float(jnp.linalg.det(as_matrix(box)))) if fits else 0.0
-            if not (np.isfinite(volume) and volume > 1e-6):
-                raise ValueError(f"box must be a length, (3,) or (3, 3) with a volume above 0, got {box}")
-            self.default = as_matrix(box)
-
-    def matrix(self, box):
-        """(3, 3) Å, columns are lattice vectors; of free space the unit matrix."""
-        if not self.periodic and box is not None:
-            raise ValueError("box must not be given in free space")
-        return self.default if box is None else as_matrix(box)
-
-    def to_fractional(self, R, matrix):
-        """Positions in units of the lattice vectors."""
-        return R if self.fractional or not self.periodic else R @ jnp.linalg.inv(matrix).T
-
-    def to_real(self, R, matrix):
-        """Positions in Å; gradients pass as jax-md has them."""
-        return space.transform(matrix, R) if self.fractional else R
 
 
 class Lists:
@@ -242,11 +210,6 @@ class Lists:
 
 def _keep(R, matrix, neighbors: Neighbors) -> Neighbors:
     return neighbors
-
-
-def heights(matrix):
-    """Distances (3,) between opposite faces, Å."""
-    return 1.0 / jnp.linalg.norm(jnp.linalg.inv(matrix), axis=1)
 
 
 def _triangular(matrix):

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax_md import space
 
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
 from jphys.graph import Edges, Globals, Graph, Nodes
-from jphys.md.lists import Lattice, Lists, NeighborFns, Neighbors, as_matrix
+from jphys.md.lattice import Lattice, is_fractional
+from jphys.md.lists import Lists, NeighborFns, Neighbors
 from jphys.models.potential import Potential, check_elements
 
 
@@ -63,7 +63,7 @@ def energy_neighbor_list(
     for name, value, least in (("skin", skin, 0.0), ("capacity", capacity, 1.0)):
         if not value >= least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    fractional = _is_fractional(box, displacement_fn, fractional_coordinates)
+    fractional = is_fractional(box, displacement_fn, fractional_coordinates)
     lattice = Lattice(box, fractional)
     orders = _bond_table(bonds, len(species))
     lists = Lists(lattice, len(species), cutoff, skin, capacity, bonds=orders is not None)
@@ -77,35 +77,17 @@ def energy_neighbor_list(
     return NeighborFns(lists.allocate, lists.update), compute
 
 
-def _is_fractional(box, displacement_fn, given: bool | None) -> bool:
-    if box is None:
-        if given:
-            raise ValueError("fractional_coordinates must not be set in free space (box None)")
-        return False
-    if displacement_fn is None:
-        return np.ndim(box) == 2 if given is None else given
-    # By differences: jax-md's own derivative of fractional positions is the one of real positions.
-    origin = jnp.zeros(3)
-    steps = np.asarray(jax.vmap(lambda end: displacement_fn(end, origin))(0.01 * jnp.eye(3))) / 0.01
-    found = not np.allclose(steps, np.eye(3), atol=1e-3)
-    if given is not None and given != found and not np.allclose(as_matrix(box), np.eye(3)):
-        raise ValueError(f"fractional_coordinates must be {found}, as displacement_fn has it, got {given}")
-    return found
-
-
 def _graph(lattice: Lattice, species, orders, R, neighbor: Neighbors, box, perturbation) -> Graph:
     """The Graph of one structure and its padding: one more atom and graph, which hold the unused edges."""
     n = len(species)
     matrix = lattice.matrix(box)
-    positions, cell = lattice.to_real(R, matrix), matrix.T.astype(R.dtype)
+    positions, cell = lattice.place(R, matrix, perturbation)
     shifts = neighbor.shifts
     if lattice.periodic:
         # Atoms that were wrapped around the box since the list was found.
         wraps = jnp.round(lattice.to_fractional(jax.lax.stop_gradient(R), matrix) - neighbor.reference)
         wraps = jnp.append(wraps, jnp.zeros((1, 3)), axis=0).astype(jnp.int32)
         shifts += wraps[neighbor.receivers] - wraps[neighbor.senders]
-    if perturbation is not None:
-        positions, cell = (space.raw_transform(jnp.asarray(perturbation), rows) for rows in (positions, cell))
     mask = neighbor.receivers < n
     bond_type = jnp.zeros(len(mask), jnp.int32)
     if orders is not None:
@@ -115,7 +97,6 @@ def _graph(lattice: Lattice, species, orders, R, neighbor: Neighbors, box, pertu
             ),
             axis=1,
         )
-    nothing = jnp.zeros_like(cell)
     return Graph(
         nodes=Nodes(
             positions=jnp.append(positions, jnp.zeros((1, 3), positions.dtype), axis=0),
@@ -125,9 +106,7 @@ def _graph(lattice: Lattice, species, orders, R, neighbor: Neighbors, box, pertu
         edges=Edges(shifts * mask[:, None], bond_type, mask),
         senders=jnp.where(mask, neighbor.senders, n),
         receivers=neighbor.receivers,
-        globals=Globals(
-            cell=jnp.stack([cell if lattice.periodic else nothing, nothing]), mask=jnp.array([True, False])
-        ),
+        globals=Globals(cell=jnp.stack([cell, jnp.zeros_like(cell)]), mask=jnp.array([True, False])),
         n_node=jnp.array([n, 1]),
         n_edge=jnp.array([mask.sum(), (~mask).sum()]),
     )
