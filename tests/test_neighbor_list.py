@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
-from jax_md import minimize, quantity, simulate, space
+from jax_md import quantity, space
 
 import jphys
 from jphys.graph import from_ase
@@ -224,81 +224,6 @@ def test_bonds_reach_the_model(params):
         found[given is None] = float(jax.jit(energy)(R, lists.allocate(R)))
     assert found[False] == pytest.approx(float(jax.jit(potential.energy)(values, graph)[0]), rel=1e-5)
     assert found[True] != pytest.approx(found[False], rel=1e-3)
-
-
-# jax-md asks for float64 sums, which JAX gives only where it is enabled.
-@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
-@pytest.mark.parametrize("ensemble", ["nve", "npt_nose_hoover"])
-def test_integrators_of_jax_md_take_it(params, ensemble):
-    atoms = crystals()["oblong"]
-    lists, energy, R = made(params, atoms)
-    box = jnp.asarray(atoms.cell.array.T, jnp.float32)
-    _, shift = space.periodic_general(box, fractional_coordinates=True)
-    arguments = {"nve": (0.05,), "npt_nose_hoover": (0.05, 0.0, 0.02)}.get(ensemble, (0.05, 0.02))
-    init, apply = getattr(simulate, ensemble)(energy, shift, *arguments)
-    extra = {"kT": 0.02} if ensemble == "nve" else {"box": box} if ensemble == "npt_nose_hoover" else {}
-    neighbor = lists.allocate(R)
-    state = init(jax.random.key(0), R, mass=20.0, neighbor=neighbor, **extra)
-
-    @jax.jit
-    def body(_, carry):
-        state, neighbor = carry
-        state = apply(state, neighbor=neighbor)
-        boxed = {"box": simulate.npt_box(state)} if ensemble == "npt_nose_hoover" else {}
-        return state, neighbor.update(state.position, **boxed)
-
-    state, neighbor = jax.lax.fori_loop(0, 5, body, (state, neighbor))
-    assert np.isfinite(state.position).all() and not bool(neighbor.did_buffer_overflow)
-
-
-def test_minimisers_of_jax_md_take_it(params):
-    atoms = crystals()["triclinic"]
-    lists, energy, R = made(params, atoms)
-    box = jnp.asarray(atoms.cell.array.T, jnp.float32)
-    _, shift = space.periodic_general(box, fractional_coordinates=True)
-    neighbor = lists.allocate(R)
-    init, apply = minimize.fire_descent(energy, shift, dt_start=0.01, dt_max=0.02)
-    state = init(R, neighbor=neighbor)
-    energy = jax.jit(energy)
-    before = float(energy(R, neighbor))
-
-    @jax.jit
-    def body(_, carry):
-        state = apply(carry[0], neighbor=carry[1])  # pyright: ignore[reportCallIssue]
-        return state, carry[1].update(state.position)
-
-    state, neighbor = jax.lax.fori_loop(0, 10, body, (state, neighbor))
-    assert float(energy(state.position, neighbor)) < before
-
-
-def test_gradients_flow_through_a_simulation_into_the_parameters(params):
-    """50 steps of NVE with updates of the list; against finite differences along one direction."""
-    atoms = crystals()["triclinic"]
-    lists, energy, R = made(params, atoms)
-    _, shift = space.periodic_general(jnp.asarray(atoms.cell.array.T, jnp.float32))
-    start = lists.allocate(R)
-
-    def last(params):
-        init, apply = simulate.nve(energy, shift, 0.02)
-        state = init(jax.random.key(0), R, 0.01, mass=20.0, neighbor=start, params=params)
-
-        def body(carry, _):
-            state, neighbor = carry
-            state = apply(state, neighbor=neighbor, params=params)
-            return (state, neighbor.update(state.position)), None
-
-        (state, neighbor), _ = jax.lax.scan(body, (state, start), None, length=50)
-        return energy(state.position, neighbor, params=params)
-
-    last = jax.jit(last)
-    gradient = jax.grad(last)(params)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    direction = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size + 1), x.shape), params)
-    slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction)))
-    h = 1e-3
-    plus = jax.tree.map(lambda p, d: p + h * d, params, direction)
-    minus = jax.tree.map(lambda p, d: p - h * d, params, direction)
-    assert float(slope) == pytest.approx(float((last(plus) - last(minus)) / (2 * h)), rel=0.05, abs=1e-3)
 
 
 def test_bad_arguments_are_named(params):
