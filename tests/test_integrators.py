@@ -257,6 +257,18 @@ def test_simulate_in_float64_is_of_second_order(x64):
     assert error[0] / error[1] == pytest.approx(4.0, rel=0.05)
 
 
+def test_a_resumed_run_in_float64_is_the_same(x64, tmp_path):
+    """At constant pressure, to rounding: the checkpoint keeps every digit."""
+    file = tmp_path / "run.extxyz"
+    dynamics = jphys.Dynamics(ensemble="npt_nose_hoover", dt=2.0, temperature=100.0, pressure=1.0)
+    soft(ATOMS, steps=20, every=10, dynamics=dynamics, trajectory=file)
+    found = soft(ATOMS, steps=40, every=10, dynamics=dynamics, trajectory=file, resume=True)
+    whole = soft(ATOMS, steps=40, every=10, dynamics=dynamics)
+    np.testing.assert_allclose(found.atoms.positions, whole.atoms.positions, rtol=1e-12)
+    np.testing.assert_allclose(found.volume[-1], whole.volume[-1], rtol=1e-12)
+    assert whole.volume[-1] != pytest.approx(ATOMS.get_volume(), rel=1e-6)
+
+
 def test_the_mean_pressure_is_the_one_asked_for(tmp_path):
     """8 soft spheres, centre of mass at rest, under 5 GPa: (2K·N/(N−1) − tr dE/dε)/3V over the pairs of ASE.
 

@@ -151,7 +151,7 @@ class System:
             name = "thermostat" if self.npt else "chain"
             chain = dataclasses.replace(getattr(state, name), degrees_of_freedom=self.freedom)
             state = dataclasses.replace(state, **{name: chain})
-        return state, neighbor
+        return _in_precision_of(state.position, state), neighbor
 
     def with_list(self, state):
         """The carry of a state."""
@@ -251,6 +251,16 @@ class System:
         atoms.info = {name: value for name, value in atoms.info.items() if name not in COLUMNS}
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
+
+
+def _in_precision_of(position, state):
+    """The state in one precision: jax-md starts thermostats in float32 whose steps return float64."""
+
+    def cast(leaf):
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(position.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, state)
 
 
 def thermal_momenta(mass, kT: float, seed: int) -> np.ndarray:
