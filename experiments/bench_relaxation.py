@@ -1,0 +1,108 @@
+"""The relaxation of `bench_simulation.py`: molecules of the shipped set, moved away from their minima."""
+
+import os
+from typing import Any
+
+import ase
+import numpy as np
+import peer_torch_sim
+from ase.optimize import FIRE
+from bench_timing import Candidate, measure
+
+import jphys
+from jphys.data import qm9
+from jphys.data.structures import graphs, take
+
+
+class Task:
+    """Molecules to relax, by one call of jphys or by a loop of ASE over `jphys.Calculator`.
+
+    Both have the same model, start and force threshold; each takes its own FIRE with its own settings.
+    """
+
+    def __init__(self, molecules: int, noise: float, fmax: float, max_steps: int):
+        rng, shipped = np.random.default_rng(0), qm9.load_small()
+        self.structures = take(shipped, np.sort(rng.permutation(len(shipped))[:molecules]))
+        self.structures.positions[:] += rng.normal(0.0, noise, self.structures.positions.shape)
+        self.graphs = graphs(self.structures)
+        self.limits: dict[str, Any] = {"fmax": fmax, "max_steps": max_steps}
+        self.potential, self.params = jphys.load("qm9-small")
+        self.calculator = jphys.Calculator(self.potential, self.params)
+        self.steps: dict[str, dict[int, int]] = {"jphys": {}, "ASE": {}}  # by molecule
+        self.converged: dict[str, dict[int, bool]] = {"jphys": {}, "ASE": {}}
+
+    def subsets(self, size: int, rounds: int) -> list[np.ndarray]:
+        """Molecules (size,) for every round, different ones as long as there are others.
+
+        The largest comes first in each: the calculator's shape then has room for the others.
+        """
+        rng, n = np.random.default_rng(1), len(self.graphs)
+        several = np.concatenate([rng.permutation(n) for _ in range(-(-rounds * size // n))])
+        chosen = several[: rounds * size].reshape(rounds, size)
+        return [part[np.argsort(-self.structures.n_atoms[part])] for part in chosen]
+
+    def warm_ase(self) -> None:
+        """Compile the calculator for the largest molecule."""
+        self.atoms(int(np.argmax(self.structures.n_atoms))).get_forces()
+
+    def atoms(self, index: int) -> ase.Atoms:
+        """A molecule at its start, with the calculator."""
+        nodes = self.graphs[index].nodes
+        return ase.Atoms(nodes.species, nodes.positions, calculator=self.calculator)
+
+    def ours(self) -> None:
+        """All molecules in one call."""
+        found = jphys.relax(self.potential, self.params, self.graphs, **self.limits)
+        self.steps["jphys"] = dict(enumerate(found.n_steps.tolist()))
+        self.converged["jphys"] = dict(enumerate(found.converged.tolist()))
+
+    def ase(self, chosen: np.ndarray) -> None:
+        """Some molecules, one after the other."""
+        for index in map(int, chosen):
+            optimizer = FIRE(self.atoms(index), logfile=os.devnull)
+            self.converged["ASE"][index] = optimizer.run(self.limits["fmax"], self.limits["max_steps"])
+            self.steps["ASE"][index] = optimizer.nsteps
+
+    def outcome(self, library: str) -> dict[str, float]:
+        """Mean number of steps and share of converged molecules of those that the ASE loop has done."""
+        both = sorted(self.steps["ASE"])
+        return {
+            "steps": float(np.mean([self.steps[library][index] for index in both])),
+            "converged %": 100.0 * float(np.mean([self.converged[library][index] for index in both])),
+        }
+
+
+def run(config) -> dict[str, Any]:
+    """Time per molecule of each way; of a peer where there is one."""
+    task = Task(config.molecules, config.noise, config.fmax, config.max_steps)
+    subsets = task.subsets(config.ase_molecules, config.rounds)
+    task.warm_ase()
+    candidates = [
+        Candidate("jphys.relax, all at once", lambda _: task.ours(), config.molecules),
+        Candidate("ASE FIRE, one by one", lambda i: task.ase(subsets[i]), config.ase_molecules),
+    ]
+    peer = None
+    if config.peer == "torch-sim":
+        peer = peer_torch_sim.start(str(config.peer_python), task.structures, task.limits)
+        candidates.append(Candidate("torch-sim FIRE, Lennard-Jones", peer.work, config.molecules))
+    measure(candidates, config.rounds)
+    outcomes = [task.outcome("jphys"), task.outcome("ASE")]
+    if peer is not None:
+        outcomes.append(peer.answer)
+        peer.close()
+    rows = [
+        {
+            "candidate": candidate.name,
+            "ms per molecule": 1e3 * candidate.per_unit,
+            **outcome,
+            "µs per molecule and step": 1e6 * candidate.per_unit / outcome["steps"],
+            "first call s": candidate.first_s,
+            "slowest / fastest round": candidate.spread,
+        }
+        for candidate, outcome in zip(candidates, outcomes)
+    ]
+    ratios = {
+        f"speed of jphys.relax / {other.name}": other.per_unit / candidates[0].per_unit
+        for other in candidates[1:]
+    }
+    return {"rows": rows, "ratios": ratios}

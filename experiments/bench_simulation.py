@@ -1,0 +1,106 @@
+"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, and peers.
+
+    python experiments/bench_simulation.py
+    python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
+    python experiments/bench_simulation.py --parts relaxation --peer torch-sim --peer-python PYTHON
+
+All candidates of a part are interleaved in one run and their medians compared; what compiles is run once
+before and timed apart. PYTHON is an interpreter that has the peer (pip install mlip, or
+torch-sim-atomistic); it runs in a process of its own. Memory is the peak of fresh child processes.
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import bench_dynamics
+import bench_memory
+import bench_relaxation
+import bench_systems
+import numpy as np
+import peer_mlip
+import peer_torch_sim
+import tyro
+from bench_timing import cpu_name, report
+
+from jphys import runs
+from jphys.allocation import keep_freed_memory
+
+Part = Literal["relaxation", "dynamics", "memory"]
+PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
+PARTS = {"relaxation": bench_relaxation, "dynamics": bench_dynamics, "memory": bench_memory}
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchConfig:
+    """Sizes of the measurement.
+
+    Raises:
+        ValueError: for a number below 1, fewer than two sizes of the memory, or a peer without its part.
+    """
+
+    parts: tuple[Part, ...] = ("relaxation", "dynamics", "memory")
+    """What to measure."""
+    rounds: int = 5
+    """Each round times every candidate of a part in turn."""
+    molecules: int = 256
+    """Random molecules of the shipped QM9 subset to relax in one call."""
+    ase_molecules: int = 16
+    """Random ones of them that an ASE loop relaxes per round, other ones in each."""
+    noise: float = 0.1
+    """Å, normal distribution: how far atoms are moved from their minimum first."""
+    fmax: float = 0.01
+    """Largest force of a relaxed molecule, eV/Å."""
+    max_steps: int = 500
+    """Steps after which a molecule is given up."""
+    systems: tuple[Literal["liquid", "metal"], ...] = bench_systems.SYSTEMS
+    """Boxes to simulate: acetic acid with the shipped model, copper with random parameters of it."""
+    sizes: tuple[int, ...] = (100, 1000, 10000)
+    """Atoms of a box, about."""
+    steps: int = 20
+    """Steps of dynamics of one candidate per round."""
+    memory_sizes: tuple[int, ...] = (1000, 2000, 4000)
+    """Atoms of the liquids that are simulated for their peak of memory."""
+    gibibytes: float = 8.0
+    """Memory that the largest system may take."""
+    peer: Literal["none", "mlip", "torch-sim"] = "none"
+    """Other library to measure beside ours."""
+    peer_python: Path = Path(sys.executable)
+    """Interpreter of the peer."""
+    peer_sizes: tuple[int, ...] = (100, 1000)
+    """Atoms of the boxes that the peer simulates, about; a part of `sizes`."""
+    output: Path = Path("bench_simulation.json")
+    """Where the JSON goes."""
+
+    def __post_init__(self):
+        names = ("rounds", "molecules", "ase_molecules", "steps", "sizes", "memory_sizes", "peer_sizes")
+        for name, value in ((name, getattr(self, name)) for name in names):
+            if np.min(value, initial=1) < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if len(set(self.memory_sizes)) < 2:
+            raise ValueError(f"memory_sizes must hold two different sizes, got {self.memory_sizes}")
+        if self.ase_molecules > self.molecules:
+            raise ValueError(f"ase_molecules must be at most {self.molecules}, got {self.ase_molecules}")
+        if self.peer != "none" and PEERS[self.peer][1] not in self.parts:
+            raise ValueError(f"parts must hold {PEERS[self.peer][1]} for {self.peer}, got {self.parts}")
+
+
+def main() -> None:
+    """Measure, print, write."""
+    config = tyro.cli(BenchConfig, description=__doc__)
+    if config.peer != "none":
+        PEERS[config.peer][0].check(str(config.peer_python))
+    keep_freed_memory()
+    found: dict[str, Any] = {
+        "environment": runs.environment() | {"cpu": cpu_name(), "load before": os.getloadavg()[1]},
+        "config": {name: value for name, value in vars(config).items() if not isinstance(value, Path)},
+    }
+    found |= {part: PARTS[part].run(config) for part in config.parts}
+    runs.write_json(config.output, found)
+    print(report(found))
+
+
+if __name__ == "__main__":
+    main()

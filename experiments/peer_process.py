@@ -1,0 +1,61 @@
+"""Another library in a process of its own: one line in, one piece of work, one line of JSON out."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def check(python: str, module: str, package: str) -> None:
+    """Stop with what to install where the interpreter does not have the library."""
+    command = [python, "-c", f"import {module}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise SystemExit(f"--peer-python must be an interpreter, got {python}: {error.strerror}") from error
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SystemExit(f"--peer-python must be an interpreter after pip install {package}, got: {reason}")
+
+
+class Peer:
+    """The process of a script whose `serve` answers; `answer` is what it said last."""
+
+    def __init__(self, python: str, script: str, task: dict[str, Any]):
+        file = Path(tempfile.mkdtemp(prefix="peer-")) / "task.json"
+        file.write_text(json.dumps(task), "utf-8")
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "JAX_"))
+        }
+        command = [python, script, str(file)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own
+        )
+        self.script, self.answer = script, {}
+
+    def work(self, number: int) -> None:
+        """One piece of work; returns when it is done."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(number, file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{Path(self.script).name} must answer request {number}, got no answer")
+        self.answer = json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+def serve(make: Callable[[dict[str, Any]], Callable[[], dict[str, Any]]]) -> None:
+    """The other side: make the work of the task, then do it once per line and print what it returns."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the libraries print is no answer
+    work = make(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    for _ in sys.stdin:
+        print(json.dumps(work()), file=answers, flush=True)
