@@ -9,6 +9,7 @@ import numpy as np
 
 from jphys import basis, elements, ops
 from jphys.graph import Graph
+from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import pair_energy as pairs
 from jphys.models.potential import Potential
 
@@ -96,6 +97,14 @@ class RadialBasis(nn.Module):
         return values * basis.cosine_envelope(distances, config.cutoff)[:, None], itself
 
 
+def pure(module: nn.Module, x) -> tuple[Any, Any]:
+    """A submodule as a function (params, x) and its params, which loops of JAX can take."""
+    if module.is_initializing():
+        module(x)  # type: ignore[operator]
+    free, variables = module.unbind()
+    return (lambda params, x: free.apply({"params": params}, x)), variables["params"]
+
+
 class Attention(nn.Module):
     """Molecular attention: SiLU weights from queries, keys and distances, no softmax (fig. 1b).
 
@@ -115,6 +124,20 @@ class Attention(nn.Module):
         if self.config.cls_token == "full":
             self.cls_filters = self.param("cls_filters", nn.initializers.normal(1.0), (3, 2, channels))
 
+    def incoming(self, query, key, value, psi, scale, graph: Graph):
+        """The messages of its neighbours summed at every atom: (n_node, d)."""
+        (to_key, key_params), (to_value, value_params) = (
+            pure(filters, psi) for filters in (self.filter_key, self.filter_value)
+        )
+
+        def message(params, query, sent, rows):
+            (key, value), (psi, scale) = sent, rows
+            filters = to_key(params[0], psi), to_value(params[1], psi)
+            return self.messages(query, key, value, *filters, scale)
+
+        given = (key_params, value_params), query, (key, value), (psi, scale)
+        return sum_of_messages(message, *given, (graph.receivers, graph.senders), len(query))
+
     def messages(self, query, key, value, filter_key, filter_value, scale):
         """a·(v ⊙ D^V), a = SiLU(Σ_c q_c k_c D^K_c)·scale per head; all arguments row by row."""
         per_head = self.config.channels // self.config.heads
@@ -132,15 +155,7 @@ class Attention(nn.Module):
         if self.config.bond_mask:
             bonded = (graph.edges.bond_type > 0).astype(x.dtype)[:, None]
             scale = scale * ops.silu(self.bond_scale(bonded))
-        incoming = self.messages(
-            ops.at_receivers(query, graph),
-            ops.at_senders(key, graph),
-            ops.at_senders(value, graph),
-            self.filter_key(psi),
-            self.filter_value(psi),
-            scale,
-        )
-        update = ops.sum_at_receivers(incoming, graph)
+        update = self.incoming(query, key, value, psi, scale, graph)
         update += self.messages(
             query, key, value, self.filter_key(psi_self), self.filter_value(psi_self), 1.0
         )
@@ -204,15 +219,24 @@ class PairRegressor(nn.Module):
 
     channels: int
 
-    @nn.compact
+    def setup(self):
+        start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+        # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per pair.
+        # Checkpoints know the layers by these names.
+        self.Dense_0, self.Dense_1 = nn.Dense(self.channels), nn.Dense(self.channels, use_bias=False)
+        self.Dense_2 = nn.Dense(5, kernel_init=start)
+
     def __call__(self, x, receivers, senders):
         """Atom representations (n_node, d) and the two ends (p,) of every pair -> PairParameters (p,)."""
-        # The first layer of f on [x_i; x_j] is W₁x_i + W₂x_j: one product per atom instead of per pair.
-        first, second = nn.Dense(self.channels)(x), nn.Dense(self.channels, use_bias=False)(x)
-        forward, backward = first[receivers] + second[senders], first[senders] + second[receivers]
-        hidden = 0.5 * (ops.silu(forward) + ops.silu(backward))
-        start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
-        return pairs.from_raw(nn.Dense(5, kernel_init=start)(hidden))
+        function, params = pure(self.Dense_2, x)
+
+        def parameters(params, end, other, _):
+            hidden = 0.5 * (ops.silu(end[0] + other[1]) + ops.silu(other[0] + end[1]))
+            return function(params, hidden)
+
+        atoms = self.Dense_0(x), self.Dense_1(x)
+        raw = values_on_edges(parameters, params, atoms, atoms, (), (receivers, senders))
+        return pairs.from_raw(raw)
 
 
 class Transformer(nn.Module):
@@ -250,8 +274,12 @@ class Transformer(nn.Module):
         psi *= graph.edges.mask[:, None]
         chi = jnp.asarray(elements.ELECTRONEGATIVITY, psi.dtype)[species]
         x_self = jnp.concatenate([self.embedding(species), chi[:, None]], axis=-1)  # eq. 1
-        seen = ops.at_senders(x_self, graph) * self.neighbor_filter(psi)
-        x_neighbor = self.neighbor_mix(ops.sum_at_receivers(seen, graph))  # eq. 4
+        function, params = pure(self.neighbor_filter, psi)
+        seen = sum_of_messages(
+            lambda params, _, x_sent, psi: x_sent * function(params, psi),
+            *(params, (), x_self, psi, (graph.receivers, graph.senders), len(x_self)),
+        )
+        x_neighbor = self.neighbor_mix(seen)  # eq. 4
         x = self.combine(jnp.concatenate([x_self, x_neighbor], axis=-1))
         token = None
         if self.config.cls_token == "full":
