@@ -50,13 +50,13 @@ class Motion:
             return jax.lax.fori_loop(0, n_steps, step, (state, neighbor, jnp.zeros((), jnp.int32)))
 
         self.state = jax.jit(start)(jnp.asarray(self.atoms.positions), self.neighbor)
-        self._run = jax.jit(run)
-        self._update = jax.jit(lambda R, neighbor: neighbor.update(R))
+        self.run = jax.jit(run)
+        self.find = jax.jit(lambda R, neighbor: neighbor.update(R))
         self.steps, self.renewals = 0, 0
 
     def advance(self, n_steps: int) -> None:
         """So many steps of dynamics; the list is found anew where it has to be."""
-        found = self._run(self.state, self.neighbor, n_steps, False)
+        found = self.run(self.state, self.neighbor, n_steps, False)
         self.state, self.neighbor, renewed = jax.block_until_ready(found)
         if self.neighbor.did_buffer_overflow:
             raise RuntimeError(
@@ -68,12 +68,12 @@ class Motion:
 
     def advance_on_this_list(self, n_steps: int) -> None:
         """The cost of steps without any search; the state stays as it was."""
-        jax.block_until_ready(self._run(self.state, self.neighbor, n_steps, True))
+        jax.block_until_ready(self.run(self.state, self.neighbor, n_steps, True))
 
     def search(self) -> None:
         """Find the list once: all atoms are moved by a third of the box, which outdates it."""
         moved = self.state.position + jnp.asarray(self.atoms.cell.lengths()) / 3
-        jax.block_until_ready(self._update(moved, self.neighbor))
+        jax.block_until_ready(self.find(moved, self.neighbor))
 
     def candidates(self, steps: int) -> list[Candidate]:
         """Steps as they come, steps on a kept list, one search."""
