@@ -58,10 +58,12 @@ def test_sums_and_values_are_those_of_a_loop(short, edges, cutting):
             for i, j, row in zip(receivers, senders, rows)
         ]
     )
-    np.testing.assert_allclose(messages.values_on_edges(message, *given, edges[1]), expected, rtol=1e-10)
+    np.testing.assert_allclose(messages.values_on_edges(message, *given, ends=edges[1]), expected, rtol=1e-10)
     sums = np.zeros((N_NODE, 3))
     np.add.at(sums, receivers, expected)
-    np.testing.assert_allclose(messages.sum_of_messages(message, *given, edges[1], N_NODE), sums, rtol=1e-10)
+    np.testing.assert_allclose(
+        messages.sum_of_messages(message, *given, ends=edges[1], n_node=N_NODE), sums, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("kind", ["sums", "values"])
@@ -70,8 +72,8 @@ def test_derivatives_do_not_depend_on_the_cut(short, edges, kind):
 
     def total(given: Any):
         if kind == "sums":
-            return jnp.sum(jnp.tanh(messages.sum_of_messages(message, *given, edges[1], N_NODE)))
-        return jnp.sum(jnp.tanh(messages.values_on_edges(message, *given, edges[1])))
+            return jnp.sum(jnp.tanh(messages.sum_of_messages(message, *given, ends=edges[1], n_node=N_NODE)))
+        return jnp.sum(jnp.tanh(messages.values_on_edges(message, *given, ends=edges[1])))
 
     def steepness(given):
         return sum(jnp.sum(slope**2) for slope in jax.tree.leaves(jax.grad(total)(given)))
