@@ -35,3 +35,32 @@ def test_freed_memory_is_not_asked_for_again():
         pytest.skip("the C library is not glibc")
     # Left alone, jax 0.10 takes the 8,000 pages (4 kB) of 33 MB anew in every call; jax 0.12 does not.
     assert int(faults) < 8_000 * CALLS / 5
+
+
+BLOCKS = """
+import ctypes, resource
+from jphys.allocation import keep_freed_memory
+print(keep_freed_memory())
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+libc.free.argtypes = (ctypes.c_void_p,)
+size, counts = 2**31 + 2**28, []
+for call in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(size)
+    for start in range(0, size, 2**24):
+        ctypes.memset(block + start, 1, 1)
+    libc.free(block)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(counts[-1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted on Linux")
+def test_blocks_above_2_gb_stay_too():
+    """A page in every 16 MB is touched; XLA asks for all temporaries of a function in one block."""
+    done = subprocess.run([sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True)
+    took_effect, faults = done.stdout.split()
+    if took_effect != "True":
+        pytest.skip("the C library is not glibc")
+    assert int(faults) < 30  # of 144 pages
