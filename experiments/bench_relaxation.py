@@ -102,7 +102,7 @@ def run(config) -> dict[str, Any]:
         for candidate, outcome in zip(candidates, outcomes)
     ]
     ratios = {
-        f"speed of jphys.relax / {other.name}": other.per_unit / candidates[0].per_unit
+        f"speed of {candidates[0].name} / {other.name}": other.per_unit / candidates[0].per_unit
         for other in candidates[1:]
     }
     return {"rows": rows, "ratios": ratios}

@@ -49,7 +49,7 @@ class Peer:
     def close(self) -> None:
         """End the process."""
         self.process.kill()
-        self.process.wait()
+        self.process.communicate()
 
 
 def serve(make: Callable[[dict[str, Any]], Callable[[], dict[str, Any]]]) -> None:
