@@ -104,6 +104,8 @@ def main() -> None:
     began = time.monotonic()
     keep_freed_memory()
     config, structures = parse()
+    if config.preset == "smoke":  # compiling is most of what it does
+        jax.config.update("jax_disable_most_optimizations", True)
     folder = config.run or Path("runs")
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     runs.start(folder, stored, resume=config.resume)
