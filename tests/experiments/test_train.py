@@ -98,11 +98,8 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
         (["--preset", "smoke", "--model.heads", "3"], "heads must divide channels 16, got 3"),
     ],
 )
-def test_wrong_flags_say_what_is_allowed(tmp_path, flags, message):
-    done = run(*flags, "--run", str(tmp_path / "run"))
-    assert done.returncode != 0
-    assert message in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
+def test_wrong_flags_say_what_is_allowed(tmp_path, refusal, flags, message):
+    assert message in refusal("train.py", *flags, "--run", str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -116,12 +113,9 @@ def test_user_structures_train_on_their_forces(tmp_path, few):
     assert lines[0]["losses"]["forces"] > 0
 
 
-def test_an_empty_file_is_named(tmp_path):
+def test_an_empty_file_is_named(tmp_path, refusal):
     (tmp_path / "empty.extxyz").write_text("")
-    done = run(*TINY, "--data", str(tmp_path / "empty.extxyz"))
-    assert done.returncode != 0
-    assert "empty.extxyz" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "empty.extxyz" in refusal("train.py", *TINY, "--data", str(tmp_path / "empty.extxyz"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,26 @@
+"""Scripts of experiments/ as a user runs them."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """What a script says when it refuses its arguments; run in this process, which has the imports."""
+
+    def call(name: str, *arguments: str) -> str:
+        monkeypatch.setenv("COLUMNS", "200")  # messages are then not broken into lines
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.syspath_prepend(str(EXPERIMENTS))
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(EXPERIMENTS / name), run_name="__main__")
+        assert stopped.value.code not in (None, 0)
+        said = capsys.readouterr()
+        return said.out + said.err + str(stopped.value.code)
+
+    return call
