@@ -51,14 +51,15 @@ def store(graphs: Sequence[Graph], *, rounded: bool = False) -> Stored:
 
 
 def budget(stored: Stored, members: int, *, rounded: bool = False) -> Budget:
-    """Room for `members` structures at a time, drawn in any order: mean plus three standard deviations.
+    """Room for about `members` structures at a time, drawn in any order: mean plus half a standard deviation.
 
-    Never less than the largest structure needs, nor more than `members` of it.
+    Who takes them looks whether they fit: more room would be padding in nearly every round, less would leave
+    places free. Never less than the largest structure needs, nor more than `members` of it.
     """
 
     def size(counts):
         counts = np.asarray(counts, float)
-        usual = members * counts.mean() + 3 * np.sqrt(members) * counts.std()
+        usual = members * counts.mean() + 0.5 * np.sqrt(members) * counts.std()
         return int(np.ceil(np.clip(usual, counts.max(), members * counts.max())))
 
     n_edge = max(1, size(stored.edges.counts))
