@@ -61,7 +61,7 @@ class BenchConfig:
     """Atoms of a box, about."""
     steps: int = 20
     """Steps of dynamics of one candidate per round."""
-    memory_sizes: tuple[int, ...] = (1000, 2000, 4000)
+    memory_sizes: tuple[int, ...] = (8000, 16000, 32000)
     """Atoms of the liquids that are simulated for their peak of memory."""
     gibibytes: float = 8.0
     """Memory that the largest system may take."""

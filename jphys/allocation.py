@@ -15,9 +15,9 @@ def keep_freed_memory() -> bool:
 
     XLA allocates the temporaries of a compiled function anew at every call (150 MB for a step of 32
     molecules). glibc gives such blocks back at once, and the kernel clears every page again at the next
-    call: half of the time of a training step. Blocks of any size stay: the temporaries of 10⁴ atoms are one of
-    more than 2 GB where edge lists are not cut. To be called before the first jax computation, because
-    threads that already allocate keep their own pools. The process stays at the size of its peak.
+    call: half of the time of a training step. Blocks above 2 GB stay too: all temporaries of a function are
+    one block. To be called before the first jax computation, because threads that already allocate keep
+    their own pools. The process stays at the size of its peak.
 
     Where the kernel offers huge pages on request, the memory consists of them: the arrays of a step are
     read from end to end, and finding their 4 kB pages takes about a twentieth of its time.

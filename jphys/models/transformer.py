@@ -90,11 +90,15 @@ class RadialBasis(nn.Module):
         raw = self.param("beta", lambda key: jnp.zeros(shape, distances.dtype))
         beta = nn.softplus(jnp.asarray(raw)) / np.log(2.0)
         centers, widths = jnp.asarray(mu)[species], beta[species] * width
-        values = basis.exponential_gaussians(
-            distances, ops.at_receivers(centers, graph), ops.at_receivers(widths, graph)
-        )
         itself = basis.exponential_gaussians(jnp.zeros(species.shape), centers, widths)
-        return values * basis.cosine_envelope(distances, config.cutoff)[:, None], itself
+
+        def psi(_, received, __, rows):
+            distances, envelope = rows
+            return basis.exponential_gaussians(distances, *received) * envelope[:, None]
+
+        rows = distances, basis.cosine_envelope(distances, config.cutoff) * graph.edges.mask
+        ends = graph.receivers, graph.senders
+        return values_on_edges(psi, (), (centers, widths), (), rows, ends), itself
 
 
 def pure(module: nn.Module, x) -> tuple[Any, Any]:
@@ -271,7 +275,6 @@ class Transformer(nn.Module):
         )
         envelope = basis.cosine_envelope(seen_distances, self.config.cutoff) * graph.edges.mask
         psi, psi_self = self.radial(seen_distances, species, graph)
-        psi *= graph.edges.mask[:, None]
         chi = jnp.asarray(elements.ELECTRONEGATIVITY, psi.dtype)[species]
         x_self = jnp.concatenate([self.embedding(species), chi[:, None]], axis=-1)  # eq. 1
         function, params = pure(self.neighbor_filter, psi)
