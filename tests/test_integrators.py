@@ -220,10 +220,13 @@ def random_parameters(potential):
     return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)
 
 
-CASES = [("nve", "energy_neighbor_list", MODEL), ("fire_descent", "energy_fn", SPHERES)]
+CASES = [
+    pytest.param("nve", "energy_neighbor_list", MODEL, id="nve", marks=pytest.mark.slow),
+    pytest.param("fire_descent", "energy_fn", SPHERES, id="fire_descent"),
+]
 
 
-@pytest.mark.parametrize(("name", "path", "potential"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("name", "path", "potential"), CASES)
 def test_gradients_flow_through_fifty_steps_into_the_parameters(x64, name, path, potential):
     """Finite, and those of central differences along one direction."""
     params = random_parameters(potential)

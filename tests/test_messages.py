@@ -88,6 +88,7 @@ def test_derivatives_do_not_depend_on_the_cut(short, edges, kind):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10), *found.values())
 
 
+@pytest.mark.slow
 def test_a_potential_does_not_depend_on_the_cut(x64, short):
     """Energy, forces, curvature, and the slope of a force loss by the parameters."""
     atoms = bulk("NaCl", "rocksalt", a=5.6)

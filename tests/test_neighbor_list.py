@@ -126,6 +126,7 @@ def free() -> dict[str, Atoms]:
     }
 
 
+@pytest.mark.slow
 def test_free_atoms_have_one_energy(params):
     """By the list, by all pairs, and by the Calculator; far apart is the sum."""
     calculator, values = jphys.Calculator(POTENTIAL, params), {}

@@ -63,7 +63,9 @@ def ase_cell_relaxation(atoms, fmax):
     return atoms
 
 
-@pytest.mark.parametrize(("stretch", "shear"), [(1.06, 0.04), (0.93, 0.0)])
+@pytest.mark.parametrize(
+    ("stretch", "shear"), [(1.06, 0.04), pytest.param(0.93, 0.0, marks=pytest.mark.slow)]
+)
 def test_a_strained_crystal_finds_its_lattice_constant(stretch, shear):
     """Nearest neighbours of fcc at the bottom of the well, second ones (3.68 Å) pull it a little closer."""
     atoms = fcc(stretch, shear, repeat=1)

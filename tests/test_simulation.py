@@ -132,6 +132,7 @@ def test_thermostats_reach_their_temperature(ensemble):
         assert np.ptp(found.conserved) < 0.05 * np.ptp(found.potential + found.kinetic)
 
 
+@pytest.mark.slow
 def test_constant_pressure_finds_the_volume():
     """Soft spheres under 5 GPa: the box shrinks past what its first list can hold, down to many images."""
     atoms = bulk("Ar", "sc", a=3.9).repeat(3)
@@ -158,12 +159,14 @@ def test_atoms_without_forces_stay_in_place_while_the_box_changes():
     np.testing.assert_allclose(after, before, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_step_beyond_the_skin_is_refused():
     atoms = Atoms("Ar120", np.random.default_rng(2).uniform(-11, 11, (120, 3)))
     with pytest.raises(RuntimeError, match=r"smaller dt than 2000.0 fs or a larger skin"):
         simulate(repulsive, atoms, steps=3, every=3, skin=0.1, dynamics=jphys.Dynamics(dt=2000.0))
 
 
+@pytest.mark.slow
 def test_a_collapse_gives_what_a_large_list_gives():
     """A dilute cloud falls together and overflows its list; the trajectory is that of a roomy one."""
     rng = np.random.default_rng(2)

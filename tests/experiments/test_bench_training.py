@@ -22,6 +22,7 @@ def run(*flags):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
 
 
+@pytest.mark.slow
 def test_ratios_are_those_of_the_medians(tmp_path):
     done = run(*TINY, *SHORT, "--output", str(tmp_path / "bench.json"))
     assert done.returncode == 0, done.stderr
