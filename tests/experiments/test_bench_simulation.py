@@ -15,7 +15,7 @@ from ase.neighborlist import neighbor_list
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "bench_simulation.py"
 SHORT = ["--rounds", "1", "--molecules", "3", "--ase-molecules", "2", "--fmax", "1.0", "--max-steps", "3"]
-TINY = ["--systems", "liquid", "--sizes", "100", "200", "--steps", "2", "--memory-sizes", "100", "300"]
+TINY = ["--systems", "liquid", "--sizes", "100", "300", "--steps", "2", "--memory-sizes", "100", "300"]
 
 
 def run(*flags):
@@ -44,7 +44,7 @@ def test_every_part_is_measured(tmp_path):
     ] == pytest.approx(ratio)
     small, large = found["dynamics"]["rows"]
     assert (small["atoms"], large["atoms"]) == (128, 256)
-    growth = found["dynamics"]["ratios"]["growth per atom, liquid, 100 to 200"]
+    growth = found["dynamics"]["ratios"]["growth per atom, liquid, 100 to 300"]
     assert growth == pytest.approx(large["µs per atom and step"] / small["µs per atom and step"])
     assert all(row["peak GiB"] >= row["after the first list GiB"] > 0 for row in found["memory"]["rows"])
     for part in ("relaxation", "dynamics", "memory"):
