@@ -38,8 +38,8 @@ def molecules() -> list[ase.Atoms]:
     return [ase.Atoms(data.species[row], data.positions[row]) for row in rows]
 
 
-# Four minutes for all eight on two cores: one is for every run, the others are for the slow one.
-@pytest.mark.parametrize("index", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 8))])
+@pytest.mark.slow
+@pytest.mark.parametrize("index", range(8))
 def test_the_total_energy_stays(pretrained, molecules, validation, index):
     """5 ps at 0.5 fs without drift, and a fluctuation that falls as the square of the time step.
 
@@ -78,7 +78,11 @@ def test_the_total_energy_stays(pretrained, molecules, validation, index):
 
 @pytest.mark.parametrize(
     ("ensemble", "steps", "resting", "wrong"),
-    [("nvt_langevin", 8000, 0, 3), ("nvt_nose_hoover", 20_000, 3, 0), ("nvt_nose_hoover", 20_000, 6, 3)],
+    [
+        ("nvt_langevin", 8000, 0, 3),
+        pytest.param("nvt_nose_hoover", 20_000, 3, 0, marks=pytest.mark.slow),
+        ("nvt_nose_hoover", 20_000, 6, 3),
+    ],
 )
 def test_kinetic_energies_are_those_of_the_temperature(
     pretrained, validation, ensemble, steps, resting, wrong
