@@ -12,8 +12,8 @@ from jax_md import simulate, space
 
 import jphys
 from jphys import units
+from jphys.md.system import AHEAD
 
-AHEAD = 3.0  # how much farther an atom may move in a step than its fastest component of velocity says
 NEVER = -1e6  # Å of such a move, with which no list is outdated
 
 

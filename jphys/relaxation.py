@@ -80,10 +80,10 @@ def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cel
     found: list[list[Rest]] = [[] for _ in graphs]
     starts, taken, chosen = list(graphs), np.zeros(len(graphs), int), np.arange(len(graphs))
     n_atoms, (cutoff, margin) = np.array([len(g.nodes.species) for g in graphs]), _reach(potential, graphs)
+    freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
     while len(chosen):
         for i in chosen[np.isfinite(margin[chosen])]:
             starts[i] = with_edges_within(starts[i], float(cutoff[i]) + SKIN, bonds_of=graphs[i])
-        freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
         how = {"chosen": chosen, "freedom": freedom, "max_steps": max_steps - taken, "relax_cell": relax_cell}
         bank = lanes.run(stepper, energy_function(potential), params, starts, bar=bar, **how, **settings)
         fmax = np.asarray(coordinates.largest(bank.forces, n_atoms[:, None], relax_cell))

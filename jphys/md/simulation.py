@@ -83,16 +83,7 @@ def simulate(
     _check(atoms, steps, every, dynamics)
     system = System(potential, params, atoms, dynamics, skin, capacity, bonds)
     file = None if trajectory is None else Trajectory(Path(trajectory), resume, system.identity())
-    carry, done = system.start(atoms, seed), 0
-    if file is not None and file.resume:
-        state, done, rows = file.restore(carry[0], COLUMNS)
-        carry = system.with_list(state)
-    else:
-        rows = [system.record(carry, 0)]
-        if not np.isfinite(rows[0]["potential"]):
-            raise NonFinite("energy must be finite, got NaN or infinity at the start")
-        if file is not None:
-            file.write(system.frame(carry, rows[0]), carry[0], 0)
+    carry, done, rows = _begin(system, atoms, seed, file)
     reruns, status, last = 0, "finished", carry
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
         while done < steps:
@@ -115,6 +106,20 @@ def simulate(
         )
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     return Simulation(atoms=system.frame(last, rows[-1]), status=status, n_reruns=reruns, **table)
+
+
+def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None):
+    """Carry, step and rows to go on from: those of the checkpoint, or the start as the first frame."""
+    carry = system.start(atoms, seed)
+    if file is not None and file.resume:
+        state, done, rows = file.restore(carry[0], COLUMNS)
+        return system.with_list(state), done, rows
+    row = system.record(carry, 0)
+    if not np.isfinite(row["potential"]):
+        raise NonFinite("energy must be finite, got NaN or infinity at the start")
+    if file is not None:
+        file.write(system.frame(carry, row), carry[0], 0)
+    return carry, 0, [row]
 
 
 def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None:

@@ -194,7 +194,7 @@ class System:
         reruns, size, done, stuck, self.extra = 0, n_steps, 0, 0, 0
         while done < n_steps and not self.broken:
             count, new, *flags = self._run(carry, min(size, n_steps - done))
-            overflow, finite = jax.device_get(flags)
+            count, overflow, finite = jax.device_get([count, *flags])
             if overflow and finite:
                 stuck = stuck + 1 if size == 1 else 0
                 if stuck > 4:
@@ -230,7 +230,7 @@ class System:
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
-        potential, kinetic, temperature, conserved = (np.asarray(v) for v in self._measure(carry))
+        potential, kinetic, temperature, conserved = jax.device_get(self._measure(carry))
         volume = abs(np.linalg.det(self._cell(carry))) if self.template.pbc.all() else 0.0
         values = (step, step * self.dynamics.dt, potential, kinetic, temperature, conserved, volume)
         return {name: float(value) for name, value in zip(COLUMNS, values)}

@@ -101,10 +101,10 @@ class RadialBasis(nn.Module):
         return values_on_edges(psi, (), (centers, widths), (), rows, ends), itself
 
 
-def pure(module: nn.Module, x) -> tuple[Any, Any]:
+def pure(module: Any, x) -> tuple[Any, Any]:
     """A submodule as a function (params, x) and its params, which loops of JAX can take."""
     if module.is_initializing():
-        module(x)  # type: ignore[operator]
+        module(x)
     free, variables = module.unbind()
     return (lambda params, x: free.apply({"params": params}, x)), variables["params"]
 
