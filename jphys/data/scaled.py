@@ -1,0 +1,170 @@
+"""`ScaledSet`: shapes (molecules, clusters, crystals) at several scales, with energies of one engine."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from jphys.data import splits
+from jphys.data import structures as structures_module
+from jphys.data.structures import Structures
+
+SCALES = np.linspace(0.9, 1.5, 10)  # VIMPNN sec. 3.1: ten regular factors between 90 and 150 %
+NOT_ASKED, CONVERGED, FAILED = 0, 1, 2  # status of a point
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledTable:
+    """What a file holds: every shape once, and a table of energies over shapes and scales."""
+
+    shapes: Structures  # n shapes at scale 1; their energies are NaN
+    scales: np.ndarray  # (k,) float64, ascending
+    energy: np.ndarray  # (n, k) float64 eV, NaN where there is none
+    status: np.ndarray  # (n, k) uint8: NOT_ASKED, CONVERGED or FAILED
+    provenance: dict  # engine, version, settings, source, licence, made_by (command)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledSet:
+    """Shapes at several scales of their stable distances, labelled by an engine."""
+
+    structures: Structures  # m points; those of one shape adjacent, scales ascending; "shape@1.0333"
+    shape: np.ndarray  # (m,) int32, number of the shape, 0..n_shape-1
+    scale: np.ndarray  # (m,) float64; 1 is the reference structure
+    spacing: np.ndarray  # (m,) float64 Å, the distance at scale 1 in which stable distances are counted:
+    # mean bond length of a molecule, nearest-neighbour distance of a crystal or a cluster
+    provenance: dict  # engine, version, settings, source, licence, made_by (command)
+    n_failed: int  # points of the file whose calculation did not converge: not in this set
+    n_not_asked: int = 0  # points of the file that nobody calculated yet: not in this set
+
+    def __len__(self) -> int:
+        return len(self.shape)
+
+    @property
+    def n_shape(self) -> int:
+        return int(self.shape.max(initial=-1)) + 1
+
+
+def scale_structures(structures: Structures, scales) -> Structures:
+    """Every structure scaled isometrically: molecules about their centroid, crystals with their cell.
+
+    Args:
+        structures: m of them.
+        scales: (m,) factors, one each.
+
+    Raises:
+        ValueError: if a factor is not positive.
+    """
+    scales = np.asarray(scales, np.float64)
+    if not (scales > 0).all():
+        raise ValueError(f"scales must be positive, got {scales.min()}")
+    n_atoms, periodic = structures.n_atoms, structures.cell.any(axis=(1, 2))
+    owner = np.repeat(np.arange(len(structures)), n_atoms)
+    sums = [np.bincount(owner, weights=x, minlength=len(structures)) for x in structures.positions.T]
+    centroids = np.where(periodic, 0.0, np.stack(sums) / n_atoms).T[owner]
+    return dataclasses.replace(
+        structures,
+        name=np.array([f"{name}@{scale:.4f}" for name, scale in zip(structures.name, scales)]),
+        positions=centroids + scales[owner, None] * (structures.positions - centroids),
+        cell=structures.cell * scales[:, None, None],
+    )
+
+
+def spacings(shapes: Structures) -> np.ndarray:
+    """The distance at scale 1 of each shape, (n,) Å: mean bond length, or nearest neighbours without bonds.
+
+    A single atom without a cell has none: NaN.
+    """
+    atom_ends, bond_ends = np.cumsum(shapes.n_atoms), np.cumsum(shapes.n_bonds)
+    found = np.full(len(shapes), np.nan)
+    for i in range(len(shapes)):
+        positions = shapes.positions[atom_ends[i] - shapes.n_atoms[i] : atom_ends[i]]
+        bonds = shapes.bonds[bond_ends[i] - shapes.n_bonds[i] : bond_ends[i]]
+        if len(bonds):
+            ends = positions[bonds[:, 0]] - positions[bonds[:, 1]]
+            found[i] = np.linalg.norm(ends, axis=1).mean()
+        elif len(positions) > 1 or shapes.cell[i].any():
+            found[i] = _nearest_distance(positions, shapes.cell[i])
+    return found
+
+
+def _nearest_distance(positions: np.ndarray, cell: np.ndarray) -> float:
+    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    shifts = images @ cell if cell.any() else np.zeros((1, 3))
+    ends = positions[:, None, None] - positions[None, :, None] + shifts
+    distances = np.linalg.norm(ends, axis=-1)
+    return float(distances[distances > 1e-8].min())
+
+
+def expand(table: ScaledTable) -> ScaledSet:
+    """The converged points of a table as a set; those left out are counted and logged."""
+    shape, column = np.nonzero(table.status == CONVERGED)
+    n_failed, n_not_asked = (int((table.status == s).sum()) for s in (FAILED, NOT_ASKED))
+    _log.info("%d points; %d failed, %d not calculated yet", len(shape), n_failed, n_not_asked)
+    points = scale_structures(structures_module.take(table.shapes, shape), table.scales[column])
+    return ScaledSet(
+        structures=dataclasses.replace(points, energy=table.energy[shape, column]),
+        shape=_renumbered(shape),
+        scale=table.scales[column],
+        spacing=spacings(table.shapes)[shape],
+        provenance=table.provenance,
+        n_failed=n_failed,
+        n_not_asked=n_not_asked,
+    )
+
+
+def take(scaled: ScaledSet, points) -> ScaledSet:
+    """The given points (k,), in that order; shapes are numbered anew, as they appear."""
+    points = np.asarray(points, np.int64)
+    return dataclasses.replace(
+        scaled,
+        structures=structures_module.take(scaled.structures, points),
+        shape=_renumbered(scaled.shape[points]),
+        scale=scaled.scale[points],
+        spacing=scaled.spacing[points],
+    )
+
+
+def take_shapes(scaled: ScaledSet, shapes) -> ScaledSet:
+    """All points of the given shapes (k,), in that order; the shapes get the numbers 0..k-1.
+
+    Raises:
+        ValueError: if a number is none of the set's shapes.
+    """
+    shapes = np.asarray(shapes, np.int64)
+    bad = shapes[(shapes < 0) | (shapes >= scaled.n_shape)]
+    if bad.size:
+        raise ValueError(f"shapes must be numbers from 0 to {scaled.n_shape - 1}, got {bad[0]}")
+    return take(scaled, _points_of(scaled.shape, shapes))
+
+
+def split_shapes(
+    scaled: ScaledSet, *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int
+) -> splits.Split:
+    """Points (indices into the set) of three parts; the points of one shape are all in one part.
+
+    Args:
+        scaled: the set.
+        fractions: of the shapes that go to training, validation and test, see `jphys.data.splits.split`.
+        seed: not negative.
+
+    Raises:
+        ValueError: as `jphys.data.splits.split`.
+    """
+    parts = splits.split(scaled.n_shape, fractions=fractions, seed=seed)
+    return splits.Split(*(_points_of(scaled.shape, np.sort(part)) for part in parts))
+
+
+def _points_of(shape: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    order = np.argsort(shape, kind="stable")
+    begin, end = (np.searchsorted(shape[order], chosen, side=side) for side in ("left", "right"))
+    rows = [order[b:e] for b, e in zip(begin, end)]
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+
+
+def _renumbered(shape: np.ndarray) -> np.ndarray:
+    _, first, inverse = np.unique(shape, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.int32)
+    return rank[inverse]

@@ -1,0 +1,159 @@
+"""The npz file of a scaled data set: shapes once, a table of energies, and where they come from."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jphys.data.scaled import CONVERGED, FAILED, ScaledSet, ScaledTable, expand
+from jphys.data.structures import Structures
+
+FORMAT, VERSION = "jphys scaled shapes", 1
+POSITION_SCALE = 1e-5  # Å; positions are stored as integers
+ENERGY_DIGITS = 5  # energies are rounded to 1e-5 eV, below the convergence of any engine
+_UNITS = {"energy": "eV", "pos": "pos_scale Å", "cell": "Å", "scales": "1"}
+_PROVENANCE = ("engine", "version", "settings", "source", "licence", "made_by")
+_ARRAYS = (
+    *("header", "name", "n_atoms", "z", "pos", "pos_scale", "cell"),
+    *("n_bonds", "bonds", "scales", "energy", "status"),
+)
+
+
+def rounded(positions) -> np.ndarray:
+    """Positions as the file stores them, in Å: to 1e-5 Å."""
+    return np.rint(np.asarray(positions) / POSITION_SCALE) * POSITION_SCALE
+
+
+def save(path, table: ScaledTable) -> None:
+    """Write the file so that it is there whole or not at all: a temporary file, then a rename.
+
+    Positions are rounded to 1e-5 Å and energies to 1e-5 eV. The same table gives the same bytes.
+
+    Raises:
+        ValueError: if the provenance does not name engine, version, settings, source, licence and made_by.
+    """
+    missing = [key for key in _PROVENANCE if key not in table.provenance]
+    if missing:
+        raise ValueError(
+            f"provenance must have {', '.join(_PROVENANCE)}, got none of the name {', '.join(missing)}"
+        )
+    path, arrays = Path(path), _arrays(table)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt too must leave nothing behind
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load(path) -> ScaledSet:
+    """The converged points of a file; those that failed or that nobody calculated are counted and logged.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+    """
+    return expand(read_table(path))
+
+
+def read_table(path) -> ScaledTable:
+    """As `load`, but every shape once and the whole table, with the points that have no energy."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be an npz file of scaled shapes, there is none")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
+        raise ValueError(f"{path} must be a complete npz file, got: {error}") from error
+    missing = [key for key in _ARRAYS if key not in arrays]
+    if missing:
+        raise ValueError(f"{path} must hold the arrays {', '.join(_ARRAYS)}, misses {', '.join(missing)}")
+    header = _header(path, arrays["header"])
+    _check_arrays(path, arrays)
+    return _table(arrays, header["provenance"])
+
+
+def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:
+    shapes = table.shapes
+    header = {"format": FORMAT, "version": VERSION, "units": _UNITS, "provenance": table.provenance}
+    return {
+        "header": _bytes(json.dumps(header, ensure_ascii=False)),
+        "name": _bytes("\n".join(shapes.name)),
+        "n_atoms": shapes.n_atoms.astype(np.uint16),
+        "z": shapes.species.astype(np.uint8),
+        "pos": np.rint(shapes.positions / POSITION_SCALE).astype(np.int32),
+        "pos_scale": np.float64(POSITION_SCALE),
+        "cell": shapes.cell.astype(np.float64),
+        "n_bonds": shapes.n_bonds.astype(np.uint16),
+        "bonds": shapes.bonds.astype(np.uint16),
+        "scales": table.scales.astype(np.float64),
+        "energy": np.round(table.energy.astype(np.float64), ENERGY_DIGITS),
+        "status": table.status.astype(np.uint8),
+    }
+
+
+def _bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8"), np.uint8)
+
+
+def _header(path: Path, raw: np.ndarray) -> dict:
+    try:
+        header = json.loads(raw.tobytes().decode("utf-8"))
+        found = (header["format"], header["version"])
+        missing = [key for key in _PROVENANCE if key not in header["provenance"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path}: header must be JSON with format, version and provenance: {error}"
+        ) from error
+    if found != (FORMAT, VERSION):
+        raise ValueError(f"{path}: format must be {FORMAT!r} version {VERSION}, got {found[0]!r} {found[1]}")
+    if missing:
+        raise ValueError(
+            f"{path}: provenance must have {', '.join(_PROVENANCE)}, misses {', '.join(missing)}"
+        )
+    return header
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    n, k = len(arrays["n_atoms"]), len(arrays["scales"])
+    total, n_bonds = int(arrays["n_atoms"].sum()), int(arrays["n_bonds"].sum())
+    n_names = int(np.count_nonzero(arrays["name"] == ord("\n"))) + 1
+    if n < 1 or n_names != n:
+        raise ValueError(f"{path}: name must have a line for each of {n} shapes, got {n_names}")
+    shapes = {"z": (total,), "pos": (total, 3), "pos_scale": (), "cell": (n, 3, 3), "n_bonds": (n,)}
+    shapes |= {"bonds": (n_bonds, 3), "scales": (k,), "energy": (n, k), "status": (n, k)}
+    for key, shape in shapes.items():
+        if arrays[key].shape != shape:
+            raise ValueError(f"{path}: {key} must have shape {shape}, got {arrays[key].shape}")
+    scales, status = arrays["scales"], arrays["status"]
+    if k < 1 or not (scales > 0).all() or not (np.diff(scales) > 0).all():
+        raise ValueError(f"{path}: scales must be positive and ascending, got {scales.tolist()}")
+    if status.max() > FAILED:
+        raise ValueError(f"{path}: status must be 0, 1 or 2, got {status.max()}")
+    wrong = np.argwhere(np.isfinite(arrays["energy"]) != (status == CONVERGED))
+    if len(wrong):
+        raise ValueError(
+            f"{path}: energy must be finite where status is 1 and only there, got "
+            f"{arrays['energy'][tuple(wrong[0])]} in shape {wrong[0][0]}, scale {scales[wrong[0][1]]:.4f}"
+        )
+
+
+def _table(arrays: dict[str, np.ndarray], provenance: dict) -> ScaledTable:
+    n_atoms = arrays["n_atoms"].astype(np.int32)
+    shapes = Structures(
+        name=np.array(arrays["name"].tobytes().decode("utf-8").split("\n")),
+        n_atoms=n_atoms,
+        species=arrays["z"].astype(np.int32),
+        positions=arrays["pos"] * float(arrays["pos_scale"]),
+        energy=np.full(len(n_atoms), np.nan),
+        forces=None,
+        cell=arrays["cell"].astype(np.float64),
+        n_bonds=arrays["n_bonds"].astype(np.int32),
+        bonds=arrays["bonds"].astype(np.int32),
+    )
+    return ScaledTable(shapes, arrays["scales"], arrays["energy"], arrays["status"], provenance)

@@ -1,0 +1,169 @@
+"""Scaled sets: geometry of a point, parts by shape, and a file that is whole, ours, or refused by name."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from jphys.data import scaled, scaled_files
+from jphys.data.scaled import CONVERGED, FAILED, NOT_ASKED, ScaledTable
+from jphys.data.structures import Structures
+
+PROVENANCE = {
+    "engine": "none",
+    "version": "0",
+    "settings": {"σ": 1},
+    "source": "made up",
+    "licence": "CC0",
+    "made_by": "test",
+}
+SCALES = np.array([0.9, 1.0, 1.2])
+
+
+@pytest.fixture
+def table():
+    """Water with bonds, a crystal of one atom, a cluster of three; one point failed, one was not asked."""
+    water = [[0.0, 0.0, 0.1], [0.75, 0.0, 0.7], [-0.75, 0.0, 0.7]]
+    shapes = Structures(
+        name=np.array(["water", "crystal", "cluster"]),
+        n_atoms=np.array([3, 1, 3], np.int32),
+        species=np.array([8, 1, 1, 13, 29, 29, 29], np.int32),
+        positions=np.array([*water, [0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [3.5, 1.0, 1.0], [1.0, 4.0, 1.0]]),
+        energy=np.full(3, np.nan),
+        forces=None,
+        cell=np.array([np.zeros((3, 3)), 2.0 * (1 - np.eye(3)), np.zeros((3, 3))]),
+        n_bonds=np.array([2, 0, 0], np.int32),
+        bonds=np.array([[0, 1, 1], [0, 2, 1]], np.int32),
+    )
+    status = np.full((3, 3), CONVERGED, np.uint8)
+    status[0, 2], status[1, 0] = FAILED, NOT_ASKED
+    energy = np.where(status == CONVERGED, -np.arange(9.0).reshape(3, 3) / 7, np.nan)
+    return ScaledTable(shapes, SCALES, energy, status, PROVENANCE)
+
+
+@pytest.fixture
+def path(tmp_path, table):
+    scaled_files.save(tmp_path / "set.npz", table)
+    return tmp_path / "set.npz"
+
+
+def rewritten(path, **changed):
+    """The file again with arrays replaced, or removed where None."""
+    with np.load(path) as archive:
+        arrays = {key: archive[key] for key in archive.files} | changed
+    np.savez_compressed(path, **{key: value for key, value in arrays.items() if value is not None})
+
+
+def test_points_are_scaled_and_named(path, caplog):
+    with caplog.at_level("INFO"):
+        found = scaled_files.load(path)
+    assert len(found) == len(found.structures) == 7 and found.n_shape == 3
+    assert (found.n_failed, found.n_not_asked) == (1, 1)
+    assert "1 failed, 1 not calculated yet" in caplog.text
+    assert found.structures.name.tolist() == [
+        *("water@0.9000", "water@1.0000"),
+        *("crystal@1.0000", "crystal@1.2000"),
+        *("cluster@0.9000", "cluster@1.0000", "cluster@1.2000"),
+    ]
+    assert found.shape.tolist() == [0, 0, 1, 1, 2, 2, 2]
+    np.testing.assert_allclose(found.scale, [0.9, 1, 1, 1.2, 0.9, 1, 1.2])
+    assert found.provenance == PROVENANCE
+
+
+def test_molecules_scale_about_the_centroid_and_crystals_with_their_cell(path):
+    points = scaled_files.load(path).structures
+    small, water = points.positions[:3], points.positions[3:6]
+    np.testing.assert_allclose(small.mean(axis=0), water.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(small[1] - small[2], 0.9 * (water[1] - water[2]), atol=1e-12)
+    np.testing.assert_allclose(points.cell[3], 1.2 * points.cell[2], atol=1e-12)
+    assert not points.cell[[0, 1, 4, 5, 6]].any()
+
+
+def test_spacing_is_bond_length_or_nearest_neighbour(path):
+    found = scaled_files.load(path)
+    bond = np.hypot(0.75, 0.6)
+    np.testing.assert_allclose(found.spacing, [bond] * 2 + [np.sqrt(8)] * 2 + [2.5] * 3, atol=1e-9)
+
+
+def test_file_keeps_every_array(path, table):
+    again = scaled_files.read_table(path)
+    for field in dataclasses.fields(Structures):
+        before, after = getattr(table.shapes, field.name), getattr(again.shapes, field.name)
+        if before is None or after is None:
+            assert field.name == "forces" and before is after
+        elif before.dtype.kind == "U":
+            assert before.tolist() == after.tolist()
+        else:
+            np.testing.assert_allclose(after, before, atol=1e-9)
+    np.testing.assert_allclose(again.energy, table.energy, atol=0.5e-5)
+    np.testing.assert_array_equal(again.status, table.status)
+    np.testing.assert_array_equal(again.scales, SCALES)
+
+
+def test_same_table_gives_the_same_bytes(path, table, tmp_path):
+    scaled_files.save(tmp_path / "again.npz", scaled_files.read_table(path))
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+def test_take_shapes_numbers_them_anew(path):
+    found = scaled.take_shapes(scaled_files.load(path), [2, 0])
+    assert found.shape.tolist() == [0, 0, 0, 1, 1]
+    assert found.structures.name.tolist()[0] == "cluster@0.9000"
+    with pytest.raises(ValueError, match="shapes must be numbers from 0 to 2, got 3"):
+        scaled.take_shapes(scaled_files.load(path), [3])
+
+
+def test_no_shape_is_in_two_parts(path):
+    found = scaled_files.load(path)
+    parts = scaled.split_shapes(found, seed=0)
+    shapes = [set(found.shape[part].tolist()) for part in parts]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(7))
+    assert sum(map(len, shapes)) == len(set.union(*shapes)) == 3
+
+
+def test_factor_must_be_positive(table):
+    with pytest.raises(ValueError, match=r"scales must be positive, got -1\.0"):
+        scaled.scale_structures(table.shapes, [1.0, -1.0, 1.0])
+
+
+def test_provenance_is_complete(tmp_path, table):
+    with pytest.raises(ValueError, match="got none of the name licence"):
+        incomplete = {key: value for key, value in PROVENANCE.items() if key != "licence"}
+        scaled_files.save(tmp_path / "x.npz", dataclasses.replace(table, provenance=incomplete))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_and_truncated_files_are_named(path):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz must be an npz file of scaled shapes"):
+        scaled_files.load(path.with_name("none.npz"))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"set\.npz must be a complete npz file"):
+        scaled_files.load(path)
+
+
+def header(**changed):
+    record = {"format": scaled_files.FORMAT, "version": 1, "units": {}, "provenance": PROVENANCE} | changed
+    return np.frombuffer(json.dumps(record).encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"energy": None}, "set.npz must hold the arrays .*, misses energy"),
+        ({"header": np.zeros(3, np.uint8)}, "set.npz: header must be JSON"),
+        ({"header": header(format="other")}, "format must be 'jphys scaled shapes' version 1, got 'other' 1"),
+        ({"header": header(version=2)}, "version 1, got 'jphys scaled shapes' 2"),
+        ({"header": header(provenance={})}, "provenance must have .*, misses engine"),
+        ({"pos": np.zeros((6, 3), np.int32)}, r"pos must have shape \(7, 3\), got \(6, 3\)"),
+        ({"name": np.frombuffer(b"a\nb", np.uint8)}, "name must have a line for each of 3 shapes, got 2"),
+        ({"scales": np.array([1.0, 0.9, 1.2])}, "scales must be positive and ascending"),
+        ({"status": np.full((3, 3), 3, np.uint8)}, "status must be 0, 1 or 2, got 3"),
+        ({"status": np.ones((3, 3), np.uint8)}, "energy must be finite where status is 1 .* got nan"),
+    ],
+)
+def test_foreign_files_are_refused_by_name(path, changed, message):
+    rewritten(path, **changed)
+    with pytest.raises(ValueError, match=message) as caught:
+        scaled_files.load(path)
+    assert "set.npz" in str(caught.value)
