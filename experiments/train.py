@@ -25,6 +25,8 @@ from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, errors, train
 from jphys.training.setup import Run, prepare
 
+FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
+
 
 def peek(name: str, default: str) -> str:
     """Value of --name on the command line, read before the full parse because it sets the defaults."""
@@ -43,7 +45,7 @@ def parse() -> tuple[TrainConfig, Structures]:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     wants_help = {"--help", "-h"} & set(sys.argv[1:])
     if wants_help:
-        tyro.cli(TrainConfig, default=PRESETS[preset], description=__doc__)
+        tyro.cli(TrainConfig, default=PRESETS[preset], description=__doc__, config=FLAT)
     source = peek("source", "")
     structures = sources.load(peek("data", PRESETS[preset].data), Path(source) if source else None)
     objective, losses = choose_objective(
@@ -51,9 +53,8 @@ def parse() -> tuple[TrainConfig, Structures]:
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
-    config = tyro.cli(
-        TrainConfig, default=dataclasses.replace(PRESETS[preset], losses=losses), description=__doc__
-    )
+    start = dataclasses.replace(PRESETS[preset], losses=losses)
+    config = tyro.cli(TrainConfig, default=start, description=__doc__, config=FLAT)
     folder = config.run or Path("runs") / f"{preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures
 

@@ -1,7 +1,7 @@
 """Facts about the chemical elements, indexed by atomic number Z; row 0 is no element.
 
 Sources: Pauling electronegativities, CRC Handbook of Chemistry and Physics (97th edition); 0 where
-none is defined. Covalent radii in Å, Cordero et al. 2008 (doi:10.1039/b801115j).
+none is defined. Covalent radii in Å, Cordero et al. 2008 (doi:10.1039/b801115j). Orbitals by Madelung's rule.
 """
 
 import numpy as np
@@ -39,6 +39,24 @@ COVALENT_RADIUS = np.array([
     2.60, 2.21, 2.15, 2.06, 2.00, 1.96, 1.90, 1.87,
 ])
 # fmt: on
+
+
+NONMETALS = "X H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Sb Te I Xe At Rn".split()  # with metalloids
+IS_METAL = np.array([symbol not in NONMETALS for symbol in SYMBOLS])
+
+
+def _orbitals(z: int) -> int:
+    """Spatial orbitals of the subshells that Madelung's rule fills: least n + l first, then least n."""
+    subshells = sorted((n + kind, n, kind) for n in range(1, 8) for kind in range(n))
+    count = 0
+    for _, _, kind in subshells:
+        if z <= 0:
+            break
+        count, z = count + 2 * kind + 1, z - 2 * (2 * kind + 1)
+    return count
+
+
+ORBITALS = np.array([_orbitals(z) for z in range(MAX_Z + 1)])  # H 1, C 5, Al 9, Cu 15
 
 
 def atomic_number(symbol: str) -> int:

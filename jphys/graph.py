@@ -299,6 +299,16 @@ def with_edges_within(graph: Graph, cutoff: float, *, bonds_of: Graph) -> Graph:
     )
 
 
+def with_edges(graph: Graph, chosen) -> Graph:
+    """The same single structure with only the chosen edges (n_edge,) bool, in numpy."""
+    return graph._replace(
+        edges=Edges(*(np.asarray(field)[chosen] for field in graph.edges)),
+        senders=graph.senders[chosen],
+        receivers=graph.receivers[chosen],
+        n_edge=np.array([np.count_nonzero(chosen)], np.int32),
+    )
+
+
 def hide_atoms(graph: Graph, hidden) -> Graph:
     """The graph with the element of the chosen atoms (n_node,) bool hidden: species 0, mask still true."""
     return graph._replace(nodes=graph.nodes._replace(species=jnp.where(hidden, 0, graph.nodes.species)))

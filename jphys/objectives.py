@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jphys.auxiliary import auxiliary_loss
 from jphys.derivatives import energy_and_forces
 from jphys.graph import Graph, hide_atoms, with_positions
 from jphys.modes import Modes
@@ -36,6 +37,8 @@ class ObjectiveConfig:
     """λ of the relative deviation from the classical prior's forces at p + δ, without unit."""
     forces: float = 0.0
     """λ of the squared error against force labels, per (eV/Å)²; for data that has them."""
+    auxiliary: float = 0.0
+    """α of each auxiliary estimate (VIMPNN, sec. 4.3), without unit; for models that make them."""
     mask_rate: float = 0.3
     """ρ, the probability that an atom is hidden."""
     noise: float = 0.5
@@ -55,7 +58,7 @@ class ObjectiveConfig:
     """eV per mode; smaller prior energies than this count restoring forces absolutely."""
 
     def __post_init__(self):
-        for name in ("energy", "mask", "zero_force", "bound", "restore", "forces"):
+        for name in ("energy", "mask", "zero_force", "bound", "restore", "forces", "auxiliary"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("mask_rate", "still", "thermal"):
@@ -69,6 +72,11 @@ class ObjectiveConfig:
     def uses_prior(self) -> bool:
         """Whether any loss needs the classical prior of the stable structures."""
         return self.restore > 0
+
+    @property
+    def wants_stable(self) -> bool:
+        """Whether any loss takes every structure for a stable one."""
+        return self.displaces or self.zero_force > 0
 
     @property
     def displaces(self) -> bool:
@@ -101,6 +109,7 @@ class Labels(NamedTuple):
     forces: jax.Array | None = None  # (n_node, 3) eV/Å
     prior: Prior | None = None
     modes: Modes | None = None  # (n_graph, …)
+    scale: jax.Array | None = None  # (n_graph,) of all distances, relative to the stable ones
 
 
 def mean_over_atoms(values, graph: Graph):
@@ -240,6 +249,9 @@ def losses(
     found["energy"] = energy_loss(energy, labels.energy, graph)
     if config.displaces:
         found |= _displaced_losses(potential, params, graph, energy, labels, config, n_atom, displace_key)
+    if config.auxiliary and potential.auxiliary is not None:
+        columns, estimates = potential.config.auxiliary_elements, potential.auxiliary(params, graph)
+        found["auxiliary"] = auxiliary_loss(estimates, columns, labels.scale, graph)
     if config.mask:
         draw = jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(hide_key, index), (n_atom,)))
         hidden = draw(labels.index)[graph_of_node(graph), labels.local] < config.mask_rate

@@ -1,6 +1,7 @@
 """Static-shape batches: the whole data set lies on the device, the host only shuffles indices."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from jphys import packing
 from jphys.data.structures import Structures, graphs
-from jphys.graph import Graph
+from jphys.graph import Graph, with_edges
 from jphys.modes import Modes, prior_modes
 from jphys.objectives import Labels
 from jphys.prior import Prior, Terms, make_prior
@@ -36,10 +37,18 @@ class Dataset(NamedTuple):
     )  # bonds, angles, torsions, contacts; rows: atoms (within the structure), stiffness
     modes: Modes | None  # of the prior, per structure
     energy: jax.Array | np.ndarray  # (m,) eV, relative
+    scale: jax.Array | None  # (m,) relative to the stable distances
 
 
 def make_dataset(
-    structures: Structures, energy, *, cutoff: float, margin: float, with_prior: bool
+    structures: Structures,
+    energy,
+    *,
+    cutoff: float,
+    margin: float,
+    with_prior: bool,
+    felt_edges: Callable[[Graph], np.ndarray] | None = None,
+    scale=None,
 ) -> Dataset:
     """Lay out the structures for `take_batch`.
 
@@ -50,8 +59,12 @@ def make_dataset(
         margin: Å by which atoms may come closer; crystals get the pairs within cutoff + margin. Where it is
             not 0, molecules get all pairs.
         with_prior: also build the classical prior's terms; for stable molecules only.
+        felt_edges: `Potential.felt_edges`; the other edges are left out.
+        scale: (m,) relative to the stable distances, where known.
     """
     made = graphs(structures, cutoff=cutoff + margin, all_pairs=margin > 0)
+    if felt_edges is not None:
+        made = [with_edges(graph, felt_edges(graph)) for graph in made]
     stored, forces, terms, modes = packing.store(made), None, None, None
     if structures.forces is not None:
         forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
@@ -62,7 +75,8 @@ def make_dataset(
             for kind in range(len(Prior._fields))
         )
         modes = prior_modes(stored.nodes, terms)
-    return Dataset(stored, forces, terms, modes, jnp.asarray(energy, jnp.float32))
+    known = None if scale is None else jnp.asarray(scale, jnp.float32)
+    return Dataset(stored, forces, terms, modes, jnp.asarray(energy, jnp.float32), known)
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -122,6 +136,7 @@ def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]
         forces=forces,
         prior=terms,
         modes=modes,
+        scale=None if dataset.scale is None else _pad_row(dataset.scale[chosen]),
     )
     return packed.graph, labels
 

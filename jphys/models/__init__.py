@@ -2,10 +2,14 @@
 
 from typing import Any
 
+from jphys.models.message_passing import MessagePassingConfig, make_message_passing
 from jphys.models.potential import Potential
 from jphys.models.transformer import TransformerConfig, make_transformer
 
-FACTORIES: dict[type, Any] = {TransformerConfig: make_transformer}
+FACTORIES: dict[type, Any] = {
+    TransformerConfig: make_transformer,
+    MessagePassingConfig: make_message_passing,
+}
 CONFIGS: dict[str, type] = {config.__name__: config for config in FACTORIES}
 
 

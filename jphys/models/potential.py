@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jphys import elements, ops
 from jphys.elements import SYMBOLS
-from jphys.graph import Graph
+from jphys.graph import Graph, with_edges
 
 Params = dict[str, Any]
 
@@ -29,6 +31,11 @@ class Potential:
         pair_parameters: (params, graph) -> PairParameters of (n_edge,), or None without a pair head.
         element_logits: (params, graph) -> (n_node, max_z) for Z = 1..max_z; atoms of species 0 are
             hidden. None without a masked-atom head.
+        auxiliary: (params, graph) -> {name: (n_graph, k)} of "atoms" (of each element), "orbitals" (of each
+            element present) and "scale" (density over a grid of scales); None without such readouts.
+        felt_edges: graph of numpy arrays -> (n_edge,) bool, edges that may change the energy however long
+            they are; None: all. Training leaves the others out.
+        needs_bonds: whether molecules need `bonds`: without them no atom would feel another.
     """
 
     config: Any
@@ -38,6 +45,47 @@ class Potential:
     atom_energies: Callable[[Params, Graph], jax.Array]
     pair_parameters: Callable[[Params, Graph], Any] | None = None
     element_logits: Callable[[Params, Graph], jax.Array] | None = None
+    auxiliary: Callable[[Params, Graph], dict[str, jax.Array]] | None = None
+    felt_edges: Callable[[Graph], np.ndarray] | None = None
+    needs_bonds: bool = False
+
+    def node_contributions(self, params: Params, graph: Graph) -> jax.Array:
+        """|e_i|/Σ_j|e_j| of the atom energies within each structure: (n_node,), 0 on padding.
+
+        The share of each atom in the energy estimate (VIMPNN, sec. 5.4).
+        """
+        size = abs(self.atom_energies(params, graph))
+        return size / jnp.maximum(ops.at_nodes(ops.sum_over_graphs(size, graph), graph), 1e-30)
+
+
+def fitted_elements(config, species) -> jax.Array:
+    """Whether each element (n,) is one that the reference energies were fitted for; hidden atoms (0) are.
+
+    A model never trained knows all up to its `max_z`.
+    """
+    allowed = np.zeros(elements.MAX_Z + 1, bool)
+    allowed[[0, *(z for z, _ in config.reference_energies)]] = True
+    if not config.reference_energies:
+        allowed[: config.max_z + 1] = True
+    return jnp.asarray(allowed)[species]
+
+
+def felt_only(potential: Potential, graphs: list[Graph]) -> list[Graph]:
+    """The graphs (numpy) without the edges that never change the potential's energy."""
+    if potential.felt_edges is None:
+        return graphs
+    return [with_edges(graph, potential.felt_edges(graph)) for graph in graphs]
+
+
+def check_bonds(potential: Potential, species, bonds) -> None:
+    """Refuse a molecule without bonds for a potential whose atoms see each other along bonds.
+
+    Raises:
+        ValueError: if bonds are None and needed.
+    """
+    lone = len(species) < 2 or elements.IS_METAL[np.asarray(species)].all()
+    if potential.needs_bonds and bonds is None and not lone:
+        raise ValueError("bonds must be given for a potential that passes messages along them, got None")
 
 
 def reference_energies(potential: Potential) -> dict[int, float]:

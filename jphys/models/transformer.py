@@ -11,7 +11,7 @@ from jphys import basis, elements, ops
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import pair_energy as pairs
-from jphys.models.potential import Potential
+from jphys.models.potential import Potential, fitted_elements
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,7 +302,8 @@ class Transformer(nn.Module):
             energies = self.f_atom(x)[:, 0]
         if self.config.readout == "pairs":
             energies += self.pair_sums(x, distances, graph)
-        return jnp.where(self.known(graph), jnp.where(mask, energies, 0.0), jnp.nan)
+        known = fitted_elements(self.config, graph.nodes.species)
+        return jnp.where(known, jnp.where(mask, energies, 0.0), jnp.nan)
 
     def pair_sums(self, x, distances, graph: Graph):
         """Σ_{i<j} E_ij·φ(d_ij) of eq. 6, half of every pair at either atom: (n_node,) eV."""
@@ -316,15 +317,6 @@ class Transformer(nn.Module):
             energies += pairs.nuclear_repulsion(safe, species[receivers], species[senders])
         halves = jnp.where(real, 0.5 * energies, 0.0)
         return ops.sum_at_ends(halves, receivers, senders, len(x))
-
-    def known(self, graph: Graph):
-        """Whether each atom's element is one the reference energies were fitted for."""
-        config = self.config
-        allowed = np.zeros(elements.MAX_Z + 1, bool)
-        allowed[[0, *(z for z, _ in config.reference_energies)]] = True
-        if not config.reference_energies:
-            allowed[: config.max_z + 1] = True
-        return jnp.asarray(allowed)[graph.nodes.species]
 
     def pair_parameters(self, graph: Graph):
         """The five fields of eq. 5 per edge."""

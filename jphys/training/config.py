@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
-from jphys.models import TransformerConfig
+from jphys.models import MessagePassingConfig, TransformerConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 
 
@@ -60,7 +61,17 @@ class TrainConfig:
     batch_size: int = 16
     """Structures per step, over all devices together."""
     learning_rate: float = 6e-3
-    """Peak of the warm-up and cosine schedule."""
+    """Peak of the warm-up and cosine schedule, or the start where it falls on plateaus."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """Muon for matrices with Adam for all else, or Adam for all."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """Warm-up and cosine, or constant times plateau_factor wherever validation no longer improves."""
+    plateau_factor: float = 0.6
+    """What a plateau multiplies the learning rate by."""
+    plateau_patience: int = 10
+    """Validations without improvement that make a plateau."""
+    early_stop: int = 0
+    """Validations without improvement after which training ends; 0 for never."""
     weight_decay: float = 0.0
     """Of Muon and AdamW."""
     clip: float = 5.0
@@ -75,19 +86,22 @@ class TrainConfig:
     """Epochs between two validations."""
     stop_after_minutes: float = 0.0
     """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
-    model: TransformerConfig = dataclasses.field(default_factory=TransformerConfig)
+    model: TransformerConfig | MessagePassingConfig = dataclasses.field(default_factory=TransformerConfig)
     losses: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "log_every", "validate_every"):
+        for name in ("epochs", "batch_size", "log_every", "validate_every", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.structures < 0:
-            raise ValueError(f"structures must not be negative, got {self.structures}")
+        for name in ("structures", "early_stop"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.plateau_factor < 1:
+            raise ValueError(f"plateau_factor must be between 0 and 1, got {self.plateau_factor}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, got {self.average}")
         if self.seed < 0:
@@ -134,12 +148,14 @@ def choose_objective(name: str, *, has_forces: bool, periodic: bool) -> tuple[st
     return name, table[name]
 
 
-def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool) -> None:
+def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, stable: bool = True) -> None:
     """Refuse losses that the data cannot serve.
 
     Raises:
         ValueError: naming the loss.
     """
+    if losses.wants_stable and not stable:
+        raise ValueError("zero_force, bound and restore must be 0 for structures that are not all stable")
     if losses.forces and not has_forces:
         raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
     if losses.uses_prior and periodic:

@@ -11,8 +11,10 @@ from tqdm import tqdm
 
 from jphys import checkpoint, runs
 from jphys.data.structures import graphs
-from jphys.evaluation import evaluate
+from jphys.evaluation import energies, evaluate
 from jphys.graph import Graph
+from jphys.models.potential import Potential, felt_only
+from jphys.training.config import TrainConfig
 from jphys.training.setup import Part, Run
 from jphys.training.step import StepReport, TrainState
 
@@ -28,7 +30,7 @@ def train(run: Run, folder: Path) -> bool:
     the lowest validation error: MAE_E in eV plus MAE_F in eV/Å).
 
     Returns:
-        Whether the plan was finished.
+        Whether the training is complete: the plan finished, or `early_stop` reached.
 
     Raises:
         NonFiniteLoss: the state before that step is kept in the last checkpoint.
@@ -40,11 +42,11 @@ def train(run: Run, folder: Path) -> bool:
         done = int(state.step)
         earlier = runs.keep_metrics(folder, done)
         before = earlier[-1]["seconds"] if earlier else 0.0
-        best = min((score(line["valid"]) for line in earlier if "valid" in line), default=np.inf)
-        valid = graphs(run.data.valid.structures, cutoff=run.potential.cutoff)
-        saved = time.monotonic()
+        scores = [score(line["valid"]) for line in earlier if "valid" in line]
+        valid = part_graphs(run.potential, run.data.valid)
+        saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)
         with tqdm(total=len(run.plan), initial=done, unit="step", desc="training", mininterval=2) as bar:
-            while done < len(run.plan):
+            while done < len(run.plan) and not finished:
                 epoch = done // run.steps_per_epoch
                 end = min(done + config.log_every, (epoch + 1) * run.steps_per_epoch)
                 state, record = segment(run, state, done, end)
@@ -53,9 +55,11 @@ def train(run: Run, folder: Path) -> bool:
                 record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - began}
                 if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
                     record["valid"] = errors(run, state.average, run.data.valid, valid)
-                    if score(record["valid"]) <= best:
-                        best = score(record["valid"])
+                    scores.append(score(record["valid"]))
+                    if scores[-1] <= min(scores):
                         checkpoint.save(folder / "best", run.potential, state.average)
+                    state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
+                    finished |= 0 < config.early_stop <= stale(scores)
                 runs.append_metrics(folder, record)
                 bar.update(done - bar.n)
                 bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}")
@@ -65,7 +69,29 @@ def train(run: Run, folder: Path) -> bool:
                     saved = time.monotonic()
                 if late:
                     break
-    return done == len(run.plan)
+    return finished or done == len(run.plan)
+
+
+def stale(scores: list[float]) -> int:
+    """Validations since the best one.
+
+    >>> stale([3.0, 1.0, 2.0, 1.5])
+    2
+    """
+    return len(scores) - 1 - int(np.argmin(scores)) if scores else 0
+
+
+def learning_rate_factor(config: TrainConfig, scores: list[float], factor: jax.Array) -> jax.Array:
+    """The factor on the learning rate after the last validation: smaller at the end of each plateau."""
+    behind = stale(scores)
+    if config.schedule != "plateau" or not behind or behind % config.plateau_patience:
+        return factor
+    return factor * config.plateau_factor
+
+
+def part_graphs(potential: Potential, part: Part) -> list[Graph]:
+    """Graphs of the structures as they are, with no more edges than the potential feels."""
+    return felt_only(potential, graphs(part.structures, cutoff=potential.cutoff, all_pairs=False))
 
 
 def segment(run: Run, state: TrainState, start: int, end: int):
@@ -105,7 +131,14 @@ def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
 
 
 def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
-    """MAE_E in meV per structure and MAE_F in eV/Å per component; force labels are 0 where there are none."""
+    """MAE_E in meV per structure and MAE_F in eV/Å per component.
+
+    Forces are 0 where there are no labels, since all structures are stable then; of scaled structures
+    nothing is known, and there is no MAE_F.
+    """
+    if part.scale is not None:
+        energy = energies(run.potential, params, made)
+        return {"mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy)))}
     energy, forces = evaluate(run.potential, params, made)
     labels = part.structures.forces
     error = np.concatenate(forces) - (0.0 if labels is None else labels)
@@ -117,7 +150,7 @@ def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
 
 def score(valid: dict[str, float]) -> float:
     """What `best` minimises: MAE_E in eV plus MAE_F in eV/Å."""
-    return valid["mae_energy_mev"] / 1e3 + valid["mae_force_ev_per_angstrom"]
+    return valid["mae_energy_mev"] / 1e3 + valid.get("mae_force_ev_per_angstrom", 0.0)
 
 
 def restore(run: Run, manager: ocp.CheckpointManager) -> TrainState:

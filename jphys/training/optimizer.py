@@ -8,24 +8,32 @@ import numpy as np
 import optax
 import optax.contrib
 
+from jphys.training.config import TrainConfig
 
-def make_optimizer(learning_rate: float, weight_decay: float, clip: float, n_steps: int):
-    """Muon for matrices, AdamW for all else, under a warm-up and cosine schedule; gradients clipped.
+
+def make_optimizer(config: TrainConfig, n_steps: int):
+    """Muon for matrices, AdamW for all else, or AdamW alone; gradients clipped; the config's schedule.
 
     Muon (K. Jordan et al. 2024) makes the update of a matrix orthogonal: every direction is learnt at the
     same pace. At equal epochs it leaves a third less restoring loss than AdamW (docs/log.md).
     """
     warmup = min(max(n_steps // 50, 1), 500)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, warmup, max(n_steps, warmup + 1), 0.005 * learning_rate
-    )
-    muon = optax.contrib.muon(
-        schedule,
-        weight_decay=weight_decay,
-        adam_weight_decay=weight_decay,
-        muon_weight_dimension_numbers=_last_two_axes,
-    )
-    return stacked(optax.chain(optax.clip_by_global_norm(clip), muon))
+    schedule: Any = config.learning_rate
+    if config.schedule == "cosine":
+        end = 0.005 * config.learning_rate
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, config.learning_rate, warmup, max(n_steps, warmup + 1), end
+        )
+    if config.optimizer == "adam":
+        rule = optax.adamw(schedule, weight_decay=config.weight_decay)
+    else:
+        rule = optax.contrib.muon(
+            schedule,
+            weight_decay=config.weight_decay,
+            adam_weight_decay=config.weight_decay,
+            muon_weight_dimension_numbers=_last_two_axes,
+        )
+    return stacked(optax.chain(optax.clip_by_global_norm(config.clip), rule))
 
 
 def _last_two_axes(tree):

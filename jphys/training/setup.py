@@ -10,9 +10,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data import references, sources
 from jphys.data.loader import Budget, Dataset, budget_for, make_dataset, plan_epoch, take_batch
+from jphys.data.scaled import ScaledSet
 from jphys.data.splits import split
 from jphys.data.structures import Structures, take
-from jphys.models import Potential, make_potential
+from jphys.models import MessagePassingConfig, Potential, make_potential
 from jphys.training.config import TrainConfig, check_losses
 from jphys.training.optimizer import make_optimizer
 from jphys.training.step import TrainState, data_mesh, make_step, start_state
@@ -24,6 +25,9 @@ class Part:
 
     structures: Structures
     energy: np.ndarray  # (m,) float64 eV
+    scale: np.ndarray | None = (
+        None  # (m,) relative to the stable distances; None: all are stable, or forces known
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,35 +59,62 @@ class Run:
 def split_data(structures: Structures, seed: int) -> Data:
     """80/5/15 by seeded permutation; references by least squares on the training part alone."""
     train, valid, test = (take(structures, chosen) for chosen in split(len(structures), seed=seed))
+    return referenced(train, valid, test)
+
+
+def scaled_data(train: ScaledSet, valid: ScaledSet, test: ScaledSet) -> Data:
+    """The parts of a set of scaled structures, split by whoever made it."""
+    parts = train, valid, test
+    return referenced(*(part.structures for part in parts), scales=[part.scale for part in parts])
+
+
+def referenced(train: Structures, valid: Structures, test: Structures, scales=(None, None, None)) -> Data:
+    """The parts with energies relative to references fitted by least squares on the training part alone."""
     fitted = references.fit(train)
-
-    def part(chosen: Structures) -> Part:
-        return Part(chosen, references.residual_energies(chosen, fitted))
-
-    return Data(part(train), part(valid), part(test), fitted)
+    energies = [references.residual_energies(part, fitted) for part in (train, valid, test)]
+    return Data(*map(Part, (train, valid, test), energies, scales), fitted)
 
 
-def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
+def trained_on(config: TrainConfig, structures: Structures | None) -> Structures:
+    """The structures, or those that the config names; as many as the config wants."""
+    structures = sources.load(config.data, config.source) if structures is None else structures
+    if not config.structures:
+        return structures
+    chosen = np.random.default_rng(config.seed).permutation(len(structures))[: config.structures]
+    return take(structures, np.sort(chosen))
+
+
+def fitted_model(config: TrainConfig, data: Data):
+    """The model's config with the references of the data and, where it has one, their spread per atom."""
+    model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
+    if not isinstance(model, MessagePassingConfig):
+        return model
+    spread = np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
+    return dataclasses.replace(model, energy_scale=float(max(spread, 1e-3)))
+
+
+def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     """Data, model, plan and compiled-once step of a run.
 
     Args:
         config: the run; its `losses` must fit the data.
-        structures: the data, where it is already at hand.
+        given: the data where it is already at hand; split where that is done.
     """
-    structures = sources.load(config.data, config.source) if structures is None else structures
+    data = given if isinstance(given, Data) else split_data(trained_on(config, given), config.seed)
     check_losses(
-        config.losses, has_forces=structures.forces is not None, periodic=bool(structures.cell.any())
+        config.losses,
+        has_forces=data.train.structures.forces is not None,
+        periodic=bool(data.train.structures.cell.any()),
+        stable=data.train.scale is None,
     )
-    if config.structures:
-        chosen = np.random.default_rng(config.seed).permutation(len(structures))[: config.structures]
-        structures = take(structures, np.sort(chosen))
-    data = split_data(structures, config.seed)
-    model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
+    model = fitted_model(config, data)
     potential, mesh = make_potential(model), data_mesh()
     dataset = make_dataset(
         data.train.structures,
         data.train.energy,
-        cutoff=model.cutoff,
+        cutoff=potential.cutoff,
+        felt_edges=potential.felt_edges,
+        scale=data.train.scale,
         margin=config.losses.margin,
         with_prior=config.losses.uses_prior,
     )
@@ -92,7 +123,7 @@ def prepare(config: TrainConfig, structures: Structures | None = None) -> Run:
     plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
     budget = budget_for(dataset, plan)
     params = start_parameters(potential, dataset, plan[0, 0], budget, config.seed)
-    optimizer = make_optimizer(config.learning_rate, config.weight_decay, config.clip, len(plan))
+    optimizer = make_optimizer(config, len(plan))
     step = make_step(potential, config.losses, optimizer, budget, int(sizes.max()), config.average, mesh)
     return Run(
         config=config,

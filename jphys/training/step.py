@@ -21,6 +21,7 @@ class TrainState(NamedTuple):
     params: Any
     average: Any  # exponential moving average of params: what is evaluated and saved
     opt_state: Any
+    rate: jax.Array  # () factor on every update, which plateaus make smaller
 
 
 class StepReport(NamedTuple):
@@ -39,7 +40,7 @@ def data_mesh() -> Mesh:
 def start_state(params, optimizer) -> TrainState:
     """State before the first step."""
     copy = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params), jnp.ones(()))
 
 
 def make_step(
@@ -87,10 +88,10 @@ def make_step(
         )
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        rate = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
-        average = jax.tree.map(lambda a, p: rate * a + (1 - rate) * p, state.average, params)
-        new = TrainState(state.step + 1, params, average, opt_state)
+        params = optax.apply_updates(state.params, optax.tree.scale(state.rate, updates))
+        keep = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
+        average = jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, state.average, params)
+        new = TrainState(state.step + 1, params, average, opt_state, state.rate)
         good = jnp.isfinite(total) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, state)
         return kept, StepReport(means, norm, finite)

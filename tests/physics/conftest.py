@@ -11,16 +11,21 @@ import jphys
 from jphys.checkpoint import PRETRAINED
 from jphys.derivatives import energy_and_forces
 from jphys.graph import batch, make_graph, pad
-from jphys.models import TransformerConfig, make_potential
+from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
 from jphys.models.potential import Potential
 
 TRAINED = "qm9-small"
+TYPES = ("nonbonded", "single", "double", "triple")
+CHANNELS = {"channels": 8, "steps": 2, "n_basis": 8, "cutoff": 3.5, "bond_types": TYPES}
 SMALL = {"channels": 16, "heads": 4, "n_basis": 8, "cutoff": 3.5}
 RANDOM = {
     "pairs": TransformerConfig(**SMALL, blocks=1),
     "pairs, token, bonds": TransformerConfig(**SMALL, blocks=2, cls_token="full", bond_mask=True),
     "atoms, bonds": TransformerConfig(**SMALL, blocks=1, readout="atoms", bond_mask=True),
     "token": TransformerConfig(**SMALL, blocks=1, readout="cls", cls_token="full"),
+    "MPNN": MessagePassingConfig(**CHANNELS, strategy="edge"),
+    "VIMPNN a.ii": MessagePassingConfig(**CHANNELS, strategy="a.ii"),
+    "VIMPNN c": MessagePassingConfig(**CHANNELS, strategy="c"),
 }
 BUDGET = (16, 240, 4)  # nodes, edges, graphs: one compilation serves most tests
 
@@ -32,6 +37,21 @@ class Case(NamedTuple):
     potential: Potential
     params: Any
     compute: Callable  # graph -> energy (n_graph,), forces (n_node, 3), atom energies (n_node,)
+
+    @property
+    def additive(self) -> bool:
+        """Whether far fragments add up: no token that sees all of a graph."""
+        return getattr(self.potential.config, "cls_token", "none") == "none"
+
+    @property
+    def repels(self) -> bool:
+        """Whether the model promises repulsion at short range."""
+        return getattr(self.potential.config, "readout", "atoms") == "pairs"
+
+    @property
+    def sees_bonds(self) -> bool:
+        """Whether bond types change the energy."""
+        return self.potential.needs_bonds or getattr(self.potential.config, "bond_mask", False)
 
     def padded(self, *graphs):
         """Energies (k,) and forces of the given graphs, from one batch of the common size."""
@@ -60,7 +80,7 @@ def stir(params, rng, *, heads, amount=0.1):
 def random_case(name: str) -> Case:
     potential = make_potential(RANDOM[name])
     graph = make_graph([6, 8], [[0.0, 0, 0], [1.2, 0, 0]], bonds=[(0, 1, 2)])
-    heads = 8.0 if potential.config.readout == "pairs" else 60.0
+    heads = 8.0 if getattr(potential.config, "readout", "atoms") == "pairs" else 60.0
     params = stir(jax.jit(potential.init)(jax.random.key(1), graph), np.random.default_rng(2), heads=heads)
     return Case(name, potential, params, compiled(potential, params))
 
@@ -90,7 +110,7 @@ def case(request) -> Case:
 @pytest.fixture(scope="session")
 def additive_case(case) -> Case:
     """Without the [CLS] token, which mixes whatever is in one graph."""
-    if case.potential.config.cls_token != "none":
+    if not case.additive:
         pytest.skip("the token sees the whole graph")
     return case
 

@@ -25,7 +25,7 @@ def test_far_fragments_add_up(case, formamide, water):
     )
     energy, forces = case.padded(together)
     parts, alone = case.padded(*(make_graph(s, p, bonds=b) for s, p, b in (formamide, water)))
-    if case.potential.config.cls_token == "none":
+    if case.additive:
         np.testing.assert_allclose(energy[0], parts.sum(), rtol=0, atol=1e-10)
         np.testing.assert_allclose(forces, alone, rtol=0, atol=1e-10)
     else:

@@ -51,7 +51,7 @@ def test_finite_everywhere(scan):
 
 def test_repelling_when_too_close(case, scan):
     """The pair head's promise; the other readouts are the paper's ablations and promise only finiteness."""
-    if case.potential.config.readout != "pairs":
+    if not case.repels:
         pytest.skip("only the pair head repels")
     _, force = scan
     pulled = [

@@ -8,6 +8,7 @@ import optax
 import optax.contrib
 import pytest
 
+from jphys.training.config import TrainConfig
 from jphys.training.optimizer import make_optimizer, stacked
 
 RNG = np.random.default_rng(3)
@@ -28,6 +29,10 @@ def arrays():
         SHAPES,
         is_leaf=lambda s: isinstance(s, tuple),
     )
+
+
+def config(learning_rate: float, weight_decay: float, clip: float) -> TrainConfig:
+    return TrainConfig(learning_rate=learning_rate, weight_decay=weight_decay, clip=clip)
 
 
 def as_dict(tree) -> Any:
@@ -51,7 +56,7 @@ def test_stacked_gives_the_updates_of_each_array_alone():
 def test_matrices_of_a_stack_are_orthogonalised_one_by_one():
     """The same updates as optax's Muon on the unstacked tree, without clipping and in the first steps."""
     params = {name: value for name, value in arrays().items() if name != "f"}
-    ours, found, expected = make_optimizer(1e-2, 0.1, 1e9, 100), None, None
+    ours, found, expected = make_optimizer(config(1e-2, 0.1, 1e9), 100), None, None
     schedule = optax.warmup_cosine_decay_schedule(0.0, 1e-2, 2, 100, 5e-5)
     theirs = optax.contrib.muon(schedule, weight_decay=0.1, adam_weight_decay=0.1)
     state, their_state = ours.init(params), theirs.init(params)
@@ -67,7 +72,7 @@ def test_matrices_of_a_stack_are_orthogonalised_one_by_one():
 
 def test_matrices_get_orthogonal_updates():
     """Muon: the singular values of an update are alike, whatever those of the gradient."""
-    optimizer = make_optimizer(1e-3, 0.0, 10.0, 100)
+    optimizer = make_optimizer(config(1e-3, 0.0, 10.0), 100)
     rng = np.random.default_rng(0)
     left, right = (np.linalg.qr(rng.normal(size=(8, 8)))[0] for _ in range(2))
     gradient = ((left * np.geomspace(1.0, 0.1, 8)) @ right).astype(np.float32)
@@ -83,7 +88,7 @@ def test_matrices_get_orthogonal_updates():
 
 def test_the_schedule_warms_up_and_falls():
     """From the sizes of Nesterov-AdamW's steps of a bias on a constant gradient: about the learning rate."""
-    optimizer = make_optimizer(1e-3, 0.0, 1.0, 100)
+    optimizer = make_optimizer(config(1e-3, 0.0, 1.0), 100)
     params = np.zeros(1, np.float32)
     state, sizes = optimizer.init(params), []
     for _ in range(100):

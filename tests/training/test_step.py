@@ -145,6 +145,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
 from jphys.objectives import OBJECTIVES
+from jphys.training.config import TrainConfig
 from jphys.training.optimizer import make_optimizer
 from jphys.training.step import make_step, start_state
 
@@ -159,7 +160,7 @@ for count in (1, 4):
     budget = budget_for(dataset, plan)
     graph, _ = take_batch(dataset, plan[0, 0], budget)
     params = jax.jit(potential.init)(jax.random.key(0), graph)
-    optimizer = make_optimizer(1e-3, 1e-4, 1.0, 50)
+    optimizer = make_optimizer(TrainConfig(learning_rate=1e-3, weight_decay=1e-4, clip=1.0), 50)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = jax.device_put(jax.device_get(start_state(params, optimizer)), everywhere)
     there = jax.device_put(dataset, everywhere)
