@@ -1,0 +1,129 @@
+"""Energies of stretched structures, and the stable distances that they imply (VIMPNN, sec. 5)."""
+
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from jphys.data.scaled import ScaledSet
+from jphys.data.structures import graphs
+from jphys.evaluation import energies
+from jphys.models.potential import Potential, felt_only
+from jphys.reliability.surface import finite_or_none
+
+
+def judge(
+    potential, params, points: ScaledSet, *, cutoff: float | None = None, chunk: int = 64
+) -> dict[str, Any]:
+    """Errors of an energy function on scaled structures: `energy_errors` and `stable_distance_errors`.
+
+    Args:
+        potential: a Potential, whose reference energies are added, or any function (params, graph) ->
+            (n_graph,) eV of total energies.
+        params: its parameters.
+        points: structures at several scales.
+        cutoff: Å; pairs closer than it are edges. A Potential brings its own.
+        chunk: structures per device call.
+    """
+    predicted = predict(potential, params, points, cutoff=cutoff, chunk=chunk)
+    found = energy_errors(predicted, points.structures.energy, points.structures.n_atoms)
+    return found | {"dsc": stable_distance_errors(points, predicted)}
+
+
+def predict(
+    potential, params, points: ScaledSet, *, cutoff: float | None = None, chunk: int = 64
+) -> np.ndarray:
+    """Total energies (m,) eV, float64, of the structures of a set; arguments as `judge`.
+
+    Raises:
+        ValueError: for crystals without a cutoff.
+    """
+    reach = getattr(potential, "cutoff", cutoff)
+    made = graphs(points.structures, cutoff=reach, all_pairs=reach is None)
+    if not isinstance(potential, Potential):
+        return energies(potential, params, made, chunk=chunk)
+    table = np.zeros(potential.config.max_z + 1)
+    for z, energy in potential.config.reference_energies:
+        table[z] = energy
+    starts = np.concatenate([[0], np.cumsum(points.structures.n_atoms)[:-1]])
+    references = np.add.reduceat(table[points.structures.species], starts)
+    return energies(potential, params, felt_only(potential, made), chunk=chunk) + references
+
+
+def energy_errors(predicted, true, n_atoms) -> dict[str, Any]:
+    """Mean and standard deviation over the points of absolute, squared and relative errors.
+
+    Args:
+        predicted: (m,) eV.
+        true: (m,) eV, total energies.
+        n_atoms: (m,).
+
+    Returns:
+        `mae`, `mse`, `re` = |ŷ − y|/|y| and `mae_per_atom`, each {"mean", "std"}, in eV, eV², without unit
+        and eV; `n` points and how many predictions are not finite, which count nowhere else.
+    """
+    predicted, true, n_atoms = (np.asarray(values, np.float64) for values in (predicted, true, n_atoms))
+    good = np.isfinite(predicted)
+    error = np.abs(predicted - true)[good]
+    rows = {
+        "mae": error,
+        "mse": error**2,
+        "re": error / np.abs(true[good]),
+        "mae_per_atom": error / n_atoms[good],
+    }
+    return {name: _statistics(values) for name, values in rows.items()} | {
+        "n": len(true),
+        "n_nonfinite": int((~good).sum()),
+    }
+
+
+def stable_distance_errors(points: ScaledSet, predicted) -> dict[str, Any]:
+    """DSC, |stable distance of the predicted curve − that of the true one|, over the shapes of a set.
+
+    Args:
+        points: the set; shapes with fewer than four points have no curve and are counted.
+        predicted: (m,) eV, total energies of the points.
+
+    Returns:
+        {"mean", "std", "median"} in Å, `n` shapes, `n_without_curve`, `n_without_minimum`: predicted curves
+        that are lowest at an end, which counts as their stable distance, `n_nonfinite` left out.
+    """
+    predicted = np.asarray(predicted, np.float64)
+    errors, counts = [], {"n_without_curve": 0, "n_without_minimum": 0, "n_nonfinite": 0}
+    for number in range(points.n_shape):
+        chosen = np.flatnonzero(points.shape == number)
+        scale = points.scale[chosen]
+        if len(chosen) < 4:
+            counts["n_without_curve"] += 1
+        elif not np.isfinite(predicted[chosen]).all():
+            counts["n_nonfinite"] += 1
+        else:
+            found = stable_scale(scale, predicted[chosen])
+            true = stable_scale(scale, points.structures.energy[chosen])
+            counts["n_without_minimum"] += found in (scale[0], scale[-1])
+            errors.append(abs(found - true) * points.spacing[chosen[0]])
+    median = finite_or_none(np.median(errors)) if errors else None
+    return _statistics(np.array(errors)) | {"median": median, "n": len(errors)} | counts
+
+
+def stable_scale(scales, energies) -> float:
+    """Where the cubic spline (not-a-knot) through a curve is lowest.
+
+    >>> round(stable_scale(np.linspace(0.9, 1.5, 10), (np.linspace(0.9, 1.5, 10) - 1.02) ** 2), 6)
+    1.02
+
+    Args:
+        scales: (k,) ascending, k ≥ 4.
+        energies: (k,) eV.
+    """
+    scales = np.asarray(scales, np.float64)
+    spline = CubicSpline(scales, np.asarray(energies, np.float64))
+    roots = spline.derivative().roots(extrapolate=False)
+    candidates = np.concatenate([scales[[0, -1]], roots[np.isfinite(roots)]])
+    return float(candidates[np.argmin(spline(candidates))])
+
+
+def _statistics(values: np.ndarray) -> dict[str, float | None]:
+    if not len(values):
+        return {"mean": None, "std": None}
+    return {"mean": finite_or_none(values.mean()), "std": finite_or_none(values.std())}

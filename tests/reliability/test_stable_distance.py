@@ -1,0 +1,89 @@
+"""Metrics of scaled structures against curves whose minimum is known."""
+
+import numpy as np
+import pytest
+
+from jphys.data.qm9 import load_small
+from jphys.data.scaled import SCALES, ScaledSet, scale_structures, spacings
+from jphys.data.structures import take
+from jphys.models import MessagePassingConfig, make_potential
+from jphys.reliability.stable_distance import (
+    energy_errors,
+    judge,
+    predict,
+    stable_distance_errors,
+    stable_scale,
+)
+
+
+def morse(scale, minimum, depth=5.0):
+    return depth * (1 - np.exp(-4 * (scale - minimum))) ** 2
+
+
+@pytest.fixture(scope="module")
+def points() -> ScaledSet:
+    """Three molecules at ten scales with Morse energies, minima at 1.0, 1.01 and 1.02."""
+    shapes = take(load_small(), [5, 20, 40])
+    shape, scale = np.repeat(np.arange(3), 10), np.tile(SCALES, 3)
+    made = scale_structures(take(shapes, shape), scale)
+    energy = morse(scale, 1.0 + 0.01 * shape) - 100.0
+    made.energy[:] = energy
+    return ScaledSet(made, shape, scale, spacings(shapes)[shape], {}, 0)
+
+
+def test_the_minimum_of_a_morse_curve():
+    """Ten scales and a spline find it within a thirtieth of a step; an end is returned exactly."""
+    for minimum in (0.95, 1.0, 1.04, 1.2):
+        assert stable_scale(SCALES, morse(SCALES, minimum)) == pytest.approx(minimum, abs=2.2e-3)
+    assert stable_scale(SCALES, SCALES) == 0.9 and stable_scale(SCALES, -SCALES) == 1.5
+
+
+def test_the_deeper_of_two_minima_counts():
+    scales = np.linspace(0.9, 1.5, 61)
+    curve = -np.exp(-(((scales - 1.0) / 0.03) ** 2)) - 1.5 * np.exp(-(((scales - 1.3) / 0.03) ** 2))
+    assert stable_scale(scales, curve) == pytest.approx(1.3, abs=1e-3)
+
+
+def test_stable_distances_are_in_angstrom(points):
+    """Predicted minima 0.02 to the right of the true ones, times the mean bond length."""
+    predicted = morse(points.scale, 1.02 + 0.01 * points.shape) - 100.0
+    found = stable_distance_errors(points, predicted)
+    expected = 0.02 * np.unique(points.spacing).mean()
+    assert found["mean"] == pytest.approx(expected, rel=0.05)
+    assert found["n"] == 3 and found["n_without_minimum"] == 0
+
+
+def test_curves_without_a_minimum_and_broken_ones_are_counted(points):
+    predicted = np.where(points.shape == 0, -points.scale, points.structures.energy)
+    predicted[points.shape == 1] = np.nan
+    found = stable_distance_errors(points, predicted)
+    assert found["n"] == 2 and found["n_without_minimum"] == 1 and found["n_nonfinite"] == 1
+    assert found["mean"] == pytest.approx(0.5 * points.spacing[0] / 2, rel=0.01)
+
+
+def test_energy_errors_by_hand():
+    found = energy_errors([-9.0, -20.0, np.nan], [-10.0, -24.0, -1.0], [2, 4, 3])
+    assert found["mae"] == {"mean": 2.5, "std": 1.5} and found["mse"]["mean"] == 8.5
+    assert found["re"]["mean"] == pytest.approx((0.1 + 4 / 24) / 2)
+    assert found["mae_per_atom"]["mean"] == 0.75
+    assert found["n"] == 3 and found["n_nonfinite"] == 1
+
+
+def test_any_energy_function(points):
+    """One that gives the number of atoms; a Potential gets its reference energies added."""
+
+    def count(params, graph):
+        return params * graph.n_node.astype(np.float32) * graph.globals.mask
+
+    assert np.array_equal(predict(count, 2.0, points), 2.0 * points.structures.n_atoms)
+    assert judge(count, 2.0, points)["mae"]["mean"] > 100
+    references = ((1, -10.0), (6, -20.0), (7, -30.0), (8, -40.0), (9, -50.0))
+    model = make_potential(MessagePassingConfig(channels=4, n_basis=4, reference_energies=references))
+    params = {"f_atom": 0.0}
+    silent = type(model)(
+        model.config, model.cutoff, model.init, lambda p, g: 0.0 * g.n_node, model.atom_energies
+    )
+    table = dict(references)
+    ends = np.cumsum(points.structures.n_atoms)
+    expected = [sum(table[z] for z in part) for part in np.split(points.structures.species, ends[:-1])]
+    np.testing.assert_allclose(predict(silent, params, points), expected)
