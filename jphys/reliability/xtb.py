@@ -1,7 +1,4 @@
-"""GFN2-xTB as an independent judge of a learned surface; never a source of training labels.
-
-Bannwarth, Ehlert, Grimme 2019 (doi:10.1021/acs.jctc.8b01176), through tblite (extra `engines`).
-"""
+"""GFN2-xTB as an independent judge of a learned surface that has other labels: `jphys.engines.gfn2_xtb`."""
 
 from collections.abc import Sequence
 
@@ -9,47 +6,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jphys.engines.gfn2_xtb import XtbError, xtb_energy_forces
 from jphys.evaluation import evaluate
 from jphys.graph import Graph
 from jphys.reliability.surface import finite_or_none, perturb
-from jphys.units import BOHR, HARTREE
-
-
-class XtbError(RuntimeError):
-    """GFN2-xTB gave no answer: the self-consistent field did not converge, or an element is unknown."""
-
-
-def xtb_energy_forces(species, positions, *, charge: float = 0.0, unpaired: int = 0):
-    """Energy and forces of GFN2-xTB.
-
-    Args:
-        species: (n,) atomic numbers.
-        positions: (n, 3) Å.
-        charge: total charge in e.
-        unpaired: number of unpaired electrons.
-
-    Returns:
-        Energy in eV and forces (n, 3) in eV/Å.
-
-    Raises:
-        ImportError: without tblite.
-        XtbError: if the calculation fails.
-    """
-    try:
-        from tblite.interface import Calculator
-    except ImportError as error:
-        raise ImportError("GFN2-xTB needs tblite: pip install 'jphys[engines]'") from error
-    try:
-        bohr = np.asarray(positions, np.float64) / BOHR
-        calculator = Calculator("GFN2-xTB", np.asarray(species), bohr, charge=charge, uhf=unpaired)
-        calculator.set("verbosity", 0)
-        result = calculator.singlepoint()
-    except RuntimeError as error:
-        raise XtbError(str(error)) from error
-    energy, gradient = float(result.get("energy")), np.asarray(result.get("gradient"))
-    if not (np.isfinite(energy) and np.isfinite(gradient).all()):
-        raise XtbError("GFN2-xTB energy or gradient is not finite")
-    return energy * HARTREE, -gradient * HARTREE / BOHR
 
 
 def evaluate_xtb(graphs: Sequence[Graph], *, progress: bool = False):

@@ -1,0 +1,28 @@
+"""Effective medium theory in ASE: metals in milliseconds, for data sets of full size.
+
+Jacobsen, Stoltze, Nørskov 1996 (doi:10.1016/0039-6028(96)00816-3), ASE's parameters. The zero of energy is
+the crystal at its lattice constant: a cluster has a positive energy.
+"""
+
+from jphys.engines.engine import Engine, Result, checked, package_version
+
+NAME = "emt"
+SETTINGS = {"method": "effective medium theory", "program": "ase.calculators.emt", "zero": "bulk crystal"}
+
+
+def make() -> Engine:
+    """The engine; ASE is always installed with jphys."""
+    return Engine(NAME, package_version("ase", "EMT"), SETTINGS, energy)
+
+
+def energy(species, positions, cell=None) -> Result:
+    """Energy of a cluster or crystal of Al, Cu, Ag, Au, Ni, Pd or Pt, see `Engine.energy`."""
+    from ase import Atoms
+    from ase.calculators.emt import EMT
+
+    species, positions, cell = checked(species, positions, cell, engine=NAME)
+    atoms = Atoms(species, positions, cell=cell, pbc=cell is not None, calculator=EMT())
+    try:
+        return Result(float(atoms.get_potential_energy()), True)
+    except NotImplementedError as error:
+        raise ValueError(f"{NAME}: species must be metals that ASE's EMT knows, got {error}") from error

@@ -1,0 +1,97 @@
+"""PBE energies of crystals of Al and Cu by GPAW, plane waves.
+
+Mortensen, Hansen, Jacobsen 2005 (doi:10.1103/PhysRevB.71.035109), Enkovaara et al. 2010
+(doi:10.1088/0953-8984/22/25/253202). GPAW is a package of the system (`apt-get install gpaw gpaw-data`) for
+the system's Python, so it runs as a process of its own, one per worker: `gpaw_server.py`.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from jphys.elements import SYMBOLS
+from jphys.engines.engine import FAILED, Engine, Result, checked
+
+NAME = "gpaw"
+CUTOFF_EV = {13: 350, 29: 500}
+N_KPOINTS = {13: 14, 29: 12}
+WIDTH_EV = 0.1
+SETTINGS = {
+    "method": "PBE, plane waves, PAW, not spin-polarised",
+    "cutoff_ev": {SYMBOLS[z]: cutoff for z, cutoff in CUTOFF_EV.items()},
+    "kpoints": {SYMBOLS[z]: [n] * 3 for z, n in N_KPOINTS.items()},
+    "occupations": f"Fermi-Dirac {WIDTH_EV} eV, energy extrapolated to width 0",
+    "zero": "free atoms of GPAW's setups, not spin-polarised",
+}
+MISSING = "GPAW must be installed for the system's Python: apt-get install gpaw gpaw-data"
+
+
+def make() -> Engine:
+    """The engine.
+
+    Raises:
+        RuntimeError: if no Python with GPAW is found: $JPHYS_GPAW_PYTHON, else python3 of the system.
+    """
+    return Engine(NAME, _server()[1], SETTINGS, energy)
+
+
+def energy(species, positions, cell=None) -> Result:
+    """Energy of a crystal of Al or Cu with one atom in its cell, see `Engine.energy`."""
+    if cell is None:
+        raise ValueError(f"{NAME}: cell must be given, this engine is used for crystals, got None")
+    species, positions, _ = checked(species, positions, cell, engine=NAME)
+    if len(species) != 1 or int(species[0]) not in CUTOFF_EV:
+        raise ValueError(f"{NAME}: species must be one atom of Al or Cu, got {species.tolist()}")
+    z = int(species[0])
+    question = {"species": [z], "positions": positions.tolist(), "cell": np.asarray(cell, float).tolist()}
+    question |= {"cutoff_ev": CUTOFF_EV[z], "n_kpoints": N_KPOINTS[z], "width_ev": WIDTH_EV}
+    reply = _ask(json.dumps(question))
+    return Result(float(reply["energy"]), True) if reply["converged"] else FAILED
+
+
+def _ask(question: str) -> dict:
+    process, _ = _server()
+    with contextlib.suppress(BrokenPipeError):
+        print(question, file=process.stdin, flush=True)
+    line = process.stdout.readline() if process.stdout else ""
+    if not line:
+        stop()
+        raise RuntimeError(f"GPAW must answer {question}, got exit status {process.returncode}")
+    return json.loads(line)
+
+
+def stop() -> None:
+    """End the GPAW of this process, if there is one; the next energy starts another."""
+    if _server.cache_info().currsize:
+        with contextlib.suppress(BrokenPipeError):
+            _server()[0].communicate()  # closes its input
+    _server.cache_clear()
+
+
+@functools.cache
+def _server() -> tuple[subprocess.Popen, str]:
+    """The running process and GPAW's version; it ends when its input does, with this process."""
+    python = os.environ.get("JPHYS_GPAW_PYTHON") or shutil.which("python3", path=os.defpath)
+    if python is None:
+        raise RuntimeError(f"{MISSING} (there is no python3)")
+    script = Path(__file__).with_name("gpaw_server.py")
+    # isolated: neither this folder, where a module is called gpaw too, nor our packages are on its path
+    process = subprocess.Popen(
+        [python, "-I", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    first = process.stdout.readline() if process.stdout else ""
+    if not first:
+        process.communicate()
+        raise RuntimeError(f"{MISSING} (asked {python})")
+    return process, json.loads(first)["version"]
