@@ -20,11 +20,6 @@ _ARRAYS = (
 )
 
 
-def rounded(positions) -> np.ndarray:
-    """Positions as the file stores them, in Å: to 1e-5 Å."""
-    return np.rint(np.asarray(positions) / POSITION_SCALE) * POSITION_SCALE
-
-
 def save(path, table: ScaledTable) -> None:
     """Write the file so that it is there whole or not at all: a temporary file, then a rename.
 
@@ -43,7 +38,7 @@ def save(path, table: ScaledTable) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
         os.replace(temporary, path)
     except BaseException:  # an interrupt too must leave nothing behind
         temporary.unlink(missing_ok=True)
@@ -87,7 +82,7 @@ def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:
         "n_atoms": shapes.n_atoms.astype(np.uint16),
         "z": shapes.species.astype(np.uint8),
         "pos": np.rint(shapes.positions / POSITION_SCALE).astype(np.int32),
-        "pos_scale": np.float64(POSITION_SCALE),
+        "pos_scale": np.asarray(POSITION_SCALE),
         "cell": shapes.cell.astype(np.float64),
         "n_bonds": shapes.n_bonds.astype(np.uint16),
         "bonds": shapes.bonds.astype(np.uint16),

@@ -1,0 +1,62 @@
+"""Augmented QM9: the first 10,000 molecules of QM9 at ten scales (VIMPNN sec. 3.1)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jphys.data import qm9, qm9_bonds, qm9_npz, scaled_files
+from jphys.data.scaled import SCALES, ScaledSet
+from jphys.data.structures import Structures
+
+__all__ = ["FILE", "LICENCE", "N_MOLECULES", "SCALES", "load", "shapes", "source_of"]
+
+N_MOLECULES = 10_000
+FILE = Path(__file__).with_name("augmented_qm9_gfn2.npz")  # GFN2-xTB labels, in the package
+LICENCE = "CC0"
+
+
+def load(path=None) -> ScaledSet:
+    """The set of a file of `experiments/make_augmented_qm9.py`; None is the one in the package (GFN2-xTB).
+
+    Points that did not converge are left out, counted in `n_failed` and logged. Split it by molecule:
+    `jphys.data.scaled.split_shapes(set, fractions=(0.8, 0.1, 0.1), seed=0)`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+    """
+    return scaled_files.load(FILE if path is None else path)
+
+
+def shapes(records: qm9_npz.Records, n_molecules: int = N_MOLECULES) -> Structures:
+    """The first molecules of QM9 by GDB9 number, with kekulised bonds.
+
+    Molecules that failed the check of QM9's authors are no part of the set: these are the first
+    `n_molecules` of the others.
+
+    Args:
+        records: as `jphys.data.qm9.read` gives them.
+        n_molecules: how many.
+
+    Raises:
+        ValueError: if there are fewer molecules than that.
+    """
+    if not 1 <= n_molecules <= len(records):
+        raise ValueError(f"n_molecules must be from 1 to {len(records)}, got {n_molecules}")
+    first = np.argsort(records.index, kind="stable")[:n_molecules]
+    return qm9_npz.to_structures(qm9_bonds.with_bonds(qm9_npz.take(records, first)))
+
+
+def smallest(n_molecules: int) -> Structures:
+    """The molecules with the fewest atoms of the subset in the package: for trials."""
+    records = qm9_npz.read_npz(qm9.SMALL)
+    chosen = np.sort(np.argsort(records.n_atoms, kind="stable")[:n_molecules])
+    return qm9_npz.to_structures(qm9_bonds.with_bonds(qm9_npz.take(records, chosen)))
+
+
+def source_of(molecules: Structures) -> str:
+    """What a file of these molecules says about their origin."""
+    return (
+        f"QM9 (doi:10.1038/sdata.2014.22), {len(molecules)} characterised molecules, "
+        f"{molecules.name[0]} to {molecules.name[-1]}, B3LYP/6-31G(2df,p) geometries"
+    )
