@@ -22,7 +22,7 @@ def answer(question: dict) -> dict:
     atoms.calc = gpaw.GPAW(
         mode=gpaw.PW(question["cutoff_ev"]),
         xc="PBE",
-        kpts=[question["n_kpoints"]] * 3,
+        kpts={"size": [question["n_kpoints"]] * 3, "gamma": True},
         occupations=gpaw.FermiDirac(question["width_ev"]),
         txt=None,
     )
