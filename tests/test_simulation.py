@@ -118,6 +118,31 @@ def test_what_does_not_rotate_has_fewer_degrees_of_freedom():
     assert (resting_rotations(water), resting_rotations(box)) == (0, 0)
 
 
+@pytest.mark.parametrize("ensemble", ["nve", "nvt_nose_hoover", "nvt_langevin"])
+def test_the_motion_of_the_whole_is_no_heat(ensemble):
+    """A crystal that flies: but for Langevin, whose noise stops it, its temperature is that of its inside."""
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    mass = atoms.get_masses()[:, None]
+    inner = thermal_momenta(atoms.get_masses(), 300 * units.KELVIN, 1)
+    atoms.set_momenta(inner + mass * [0.01, 0.0, 0.02])
+    kinetic = {False: (inner**2 / (2 * mass)).sum(), True: atoms.get_kinetic_energy()}
+    counted, freedom = kinetic[ensemble == "nvt_langevin"], 24 if ensemble == "nvt_langevin" else 21
+    found = simulate(repulsive, atoms, steps=1, every=1, dynamics=jphys.Dynamics(ensemble=ensemble, dt=0.01))
+    assert found.temperature[0] == pytest.approx(2 * counted / (freedom * units.KELVIN), rel=1e-4)
+    assert found.kinetic[0] == pytest.approx(kinetic[ensemble != "nvt_nose_hoover"], rel=1e-4)
+    if ensemble != "nvt_langevin":
+        drift = atoms.get_momenta().sum(axis=0) * (ensemble == "nve")
+        np.testing.assert_allclose(found.atoms.get_momenta().sum(axis=0), drift, atol=1e-4)
+
+
+def test_a_drift_does_not_hide_that_a_molecule_does_not_rotate():
+    atoms = molecule("H2O")
+    atoms.set_momenta(0.01 * (atoms.positions - atoms.get_center_of_mass()))
+    assert resting_rotations(atoms) == 3
+    atoms.set_momenta(np.cross([0.0, 0.0, 1e-3], atoms.positions) + 50 * atoms.get_masses()[:, None])
+    assert resting_rotations(atoms) == 0
+
+
 @pytest.mark.parametrize("ensemble", ["nvt_nose_hoover", "nvt_langevin"])
 def test_thermostats_reach_their_temperature(ensemble):
     """8 soft spheres in a small box, from 30 K to 300 K; 24 for 21 degrees of freedom would be 14 % off."""
@@ -148,10 +173,13 @@ def test_constant_pressure_finds_the_volume():
 
 
 def test_atoms_without_forces_stay_in_place_while_the_box_changes():
-    """In units of the lattice vectors; at pressure 0 the box would stay, under 1 GPa it shrinks."""
+    """In units of the lattice vectors; at pressure 0 the box would stay, under 1 GPa it shrinks.
+
+    All fly together at first: a motion of the centre of mass that the thermostat would take for none.
+    """
     atoms = bulk("Ar", "sc", a=5.0).repeat((3, 2, 2))
     atoms.positions += 0.3 * atoms.cell.array.sum(axis=0)
-    atoms.set_momenta(np.full((12, 3), 1e-12))
+    atoms.set_momenta(np.tile([0.4, 0.0, 0.8], (12, 1)))
     dynamics = jphys.Dynamics(ensemble="npt_nose_hoover", dt=1.0, temperature=300.0, pressure=1.0)
     found = simulate(lambda p, graph: 0.0 * repulsive(p, graph), atoms, steps=40, every=40, dynamics=dynamics)
     assert found.volume[-1] < 0.999 * found.volume[0]

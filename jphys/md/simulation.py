@@ -21,7 +21,7 @@ class Simulation:
     time: np.ndarray  # fs
     potential: np.ndarray  # eV
     kinetic: np.ndarray  # eV
-    temperature: np.ndarray  # K
+    temperature: np.ndarray  # K; of the motion about the centre of mass, for Langevin of all motion
     conserved: np.ndarray  # eV; NaN for Langevin, which conserves nothing
     volume: np.ndarray  # Å³, 0 for molecules
     n_reruns: int  # chunks run again because the neighbour list had overflowed
@@ -57,7 +57,9 @@ def simulate(
     Args:
         potential: a Potential.
         params: its parameters.
-        atoms: periodic in all directions or none; its momenta are the first ones unless all are zero.
+        atoms: periodic in all directions or none; its momenta are the first ones unless all are zero. A
+            Nosé–Hoover thermostat counts no heat in the motion of the centre of mass, and the momenta are
+            taken without it there, as by ASE's `Stationary(atoms, preserve_temperature=False)`.
         steps: time steps from the start of the trajectory.
         dynamics: ensemble, time step, temperature, pressure.
         every: steps between two frames.

@@ -67,6 +67,7 @@ class System:
         self.dynamics, self.template = dynamics, atoms.copy()
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
         self.dt = dynamics.dt * units.FEMTOSECOND
+        self.momenta = first_momenta(atoms, dynamics.ensemble)
         self.n_resting = resting_rotations(atoms)
         self.neighbor_fn = None
         if atoms.pbc.all() or len(atoms) > DENSE:
@@ -124,18 +125,22 @@ class System:
         }
 
     @property
+    def moves_as_whole(self) -> bool:
+        """Whether the motion of the centre of mass is heat: that of one atom, and under Langevin's noise."""
+        return len(self.template) == 1 or self.dynamics.ensemble == "nvt_langevin"
+
+    @property
     def freedom(self) -> int:
-        """Degrees of freedom: centre of mass and rotation stay at rest, but for Langevin's noise."""
+        """Degrees of freedom that hold heat."""
         n = len(self.template)
-        alone = n == 1 or self.dynamics.ensemble == "nvt_langevin"
-        return 3 * n if alone else 3 * n - 3 - self.n_resting
+        return 3 * n if self.moves_as_whole else 3 * n - 3 - self.n_resting
 
     def start(self, atoms: ase.Atoms, seed: int):
         """The first carry."""
         cell = np.asarray(atoms.cell.array)
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
-        momenta, mass, kT = atoms.get_momenta(), atoms.get_masses(), self.dynamics.temperature * units.KELVIN
-        if not momenta.any():
+        momenta, mass, kT = self.momenta, atoms.get_masses(), self.dynamics.temperature * units.KELVIN
+        if not atoms.get_momenta().any():
             momenta = thermal_momenta(mass, kT, seed)
         settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta)}
         if self.npt:
@@ -226,7 +231,11 @@ class System:
             energy -= (state.position.size - self.freedom) * kT * state.thermostat.position[0]
         elif self.dynamics.ensemble == "nvt_langevin":
             energy = jnp.nan * energy
-        return potential, kinetic, 2.0 * kinetic / (self.freedom * units.KELVIN), energy
+        heat = kinetic
+        if not self.moves_as_whole:
+            momenta = without_drift(state.momentum, state.mass)
+            heat = quantity.kinetic_energy(momentum=momenta, mass=state.mass)
+        return potential, kinetic, 2.0 * heat / (self.freedom * units.KELVIN), energy
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
@@ -271,7 +280,19 @@ def thermal_momenta(mass, kT: float, seed: int) -> np.ndarray:
     """
     mass = np.asarray(mass)[:, None]
     momenta = np.sqrt(mass * kT) * np.random.default_rng(seed).normal(size=(len(mass), 3))
-    return momenta - mass * momenta.sum(axis=0) / mass.sum() if len(mass) > 1 else momenta
+    return without_drift(momenta, mass) if len(mass) > 1 else momenta
+
+
+def without_drift(momenta, mass):
+    """Momenta (n, 3) of atoms with masses (n, 1) as seen from their centre of mass."""
+    return momenta - mass * momenta.sum(axis=0) / mass.sum()
+
+
+def first_momenta(atoms: ase.Atoms, ensemble: Ensemble) -> np.ndarray:
+    """The momenta (n, 3) of the atoms; for Nosé–Hoover, which counts none of its energy, without drift."""
+    if len(atoms) == 1 or not ensemble.endswith("nose_hoover"):
+        return atoms.get_momenta()
+    return without_drift(atoms.get_momenta(), atoms.get_masses()[:, None])
 
 
 def resting_rotations(atoms: ase.Atoms) -> int:
@@ -281,10 +302,12 @@ def resting_rotations(atoms: ase.Atoms) -> int:
     """
     if atoms.pbc.any() or len(atoms) == 1 or not atoms.get_momenta().any():
         return 0
+    inner = without_drift(atoms.get_momenta(), atoms.get_masses()[:, None])
+    kinetic = np.sum(inner**2 / (2 * atoms.get_masses()[:, None]))
     moments, axes = atoms.get_moments_of_inertia(vectors=True)
     real = moments > 1e-6 * moments.max()
     turning = np.sum((axes @ atoms.get_angular_momentum())[real] ** 2 / (2 * moments[real]))
-    return int(real.sum()) if turning < 1e-6 * atoms.get_kinetic_energy() else 0
+    return int(real.sum()) if turning < 1e-6 * kinetic else 0
 
 
 def _move(R, dR, **_):
