@@ -252,6 +252,18 @@ def test_bad_arguments_are_named(params):
         displacement_fn=displacement,
         fractional_coordinates=False,
     )
+    for fractional in (True, False):
+        ten = space.periodic_general(10.0 * jnp.eye(3), fractional_coordinates=fractional)[0]
+        jphys.energy_neighbor_list(POTENTIAL, params, [29], 10.0, displacement_fn=ten)
+        for box in (12.0, 5.0, 20.0, [10.0, 10.0, 10.1]):
+            refused("box must be that of displacement_fn", POTENTIAL, params, [29], box, displacement_fn=ten)
+        refused("box must be given for a periodic disp", POTENTIAL, params, [29], displacement_fn=ten)
+    refused("box must be given", POTENTIAL, params, [29], displacement_fn=space.periodic(jnp.array(3e4))[0])
+    refused("box must be that of", POTENTIAL, params, [29], 9.0, displacement_fn=space.free()[0])
+    jphys.energy_neighbor_list(POTENTIAL, params, [29], displacement_fn=space.free()[0])
+    slanted, _ = space.periodic_general(jnp.array([[9.0, 4.0, 2.0], [0.0, 8.0, 3.0], [0.0, 0.0, 7.0]]))
+    rows = jnp.array([[9.0, 0.0, 0.0], [4.0, 8.0, 0.0], [2.0, 3.0, 7.0]])
+    refused("box must be that of", POTENTIAL, params, [29], rows, displacement_fn=slanted)
     lists, _ = jphys.energy_neighbor_list(POTENTIAL, params, [29, 29], 4.0, bonds=[(0, 1, 1)])
     with pytest.raises(ValueError, match="bonds must not be given for a box this small"):
         lists.allocate(jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.5]]))

@@ -58,7 +58,7 @@ def is_fractional(box, displacement_fn, given: bool | None) -> bool:
     """Whether positions are in units of the lattice vectors, from what a user says of it.
 
     Raises:
-        ValueError: if the displacement function says otherwise, or there is no box.
+        ValueError: if the displacement function says otherwise or is that of another box, or there is no box.
     """
     if box is None:
         if given:
@@ -66,10 +66,44 @@ def is_fractional(box, displacement_fn, given: bool | None) -> bool:
         return False
     if displacement_fn is None:
         return np.ndim(box) == 2 if given is None else given
-    # By differences: jax-md's own derivative of fractional positions is the one of real positions.
-    origin = jnp.zeros(3)
-    steps = np.asarray(jax.vmap(lambda end: displacement_fn(end, origin))(0.01 * jnp.eye(3))) / 0.01
-    found = not np.allclose(steps, np.eye(3), atol=1e-3)
-    if given is not None and given != found and not np.allclose(as_matrix(box), np.eye(3)):
+    matrix = np.asarray(Lattice(box, False).default, np.float64)
+    found = not np.allclose(slopes(displacement_fn), np.eye(3), atol=1e-3)
+    if given is not None and given != found and not np.allclose(matrix, np.eye(3)):
         raise ValueError(f"fractional_coordinates must be {found}, as displacement_fn has it, got {given}")
+    if not _has_the_images_of(displacement_fn, matrix, np.eye(3) if found else matrix):
+        raise ValueError(f"box must be that of displacement_fn, got {box}")
     return found
+
+
+def slopes(displacement_fn) -> np.ndarray:
+    """How the displacement in Å (rows) grows with each coordinate (columns).
+
+    By differences: jax-md's own derivative of fractional positions is the one of real positions.
+    """
+    return seen(displacement_fn, 0.01 * np.eye(3)).T / 0.01
+
+
+def is_free(displacement_fn) -> bool:
+    """Whether the displacement has no images: at any distance up to 10⁶ Å."""
+    direction = np.array([0.3, 0.5, np.sqrt(0.66)])
+    ends = 10.0 ** np.arange(-1, 7)[:, None] * direction
+    return np.allclose(seen(displacement_fn, ends), ends @ slopes(displacement_fn).T, rtol=1e-3)
+
+
+def seen(displacement_fn, ends) -> np.ndarray:
+    """Displacements (k, 3) Å from the origin to the ends (k, 3)."""
+    origin = jnp.zeros(3)
+    return np.asarray(
+        jax.vmap(lambda end: displacement_fn(end, origin))(jnp.asarray(ends, float)), np.float64
+    )
+
+
+def _has_the_images_of(displacement_fn, matrix, unit) -> bool:
+    """Whether its images are those of the box (3, 3) Å, given what it takes for the lattice vectors: `unit`.
+
+    It takes lattice vectors for 0, and elsewhere takes off nothing but lattice vectors.
+    """
+    inverse, places = np.linalg.inv(matrix).T, np.random.default_rng(0).uniform(-2.0, 2.0, (100, 3))
+    taken_off = (places @ matrix.T - seen(displacement_fn, places @ unit.T)) @ inverse
+    rest = seen(displacement_fn, unit.T) @ inverse
+    return bool(np.abs(taken_off - np.round(taken_off)).max() < 1e-3 and np.abs(rest).max() < 1e-3)

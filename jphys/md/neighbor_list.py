@@ -9,7 +9,7 @@ import numpy as np
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
 from jphys.graph import Edges, Globals, Graph, Nodes
-from jphys.md.lattice import Lattice, is_fractional
+from jphys.md.lattice import Lattice, is_fractional, is_free
 from jphys.md.lists import Lists, NeighborFns, Neighbors
 from jphys.models.potential import Potential, check_elements
 
@@ -38,7 +38,8 @@ def energy_neighbor_list(
         species: (n,) atomic numbers.
         box: as in jax-md: edge length, (3,) lengths or (3, 3) with lattice vectors as columns, Å; None
             for free space.
-        displacement_fn: jax-md displacement of the simulation; tells whether positions are fractional.
+        displacement_fn: jax-md displacement of the simulation, in the same box; tells whether positions
+            are fractional.
         fractional_coordinates: whether positions are in units of the lattice vectors; None: as
             displacement_fn says, and without it true for a (3, 3) box as in jax-md.
         skin: Å; the list is kept while no pair can have come closer by more.
@@ -51,8 +52,9 @@ def energy_neighbor_list(
         R (n, 3), with jax-md's convention that the gradient is per Å also for fractional positions.
 
     Raises:
-        ValueError: no cutoff, a box without volume, skin < 0, capacity < 1, unknown species; at allocation
-            positions that are not finite, and bonds in a box smaller than twice the cutoff.
+        ValueError: no cutoff, a box without volume or not that of displacement_fn, skin < 0, capacity < 1,
+            unknown species; at allocation positions that are not finite, and bonds in a box smaller than
+            twice the cutoff.
     """
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
@@ -63,6 +65,8 @@ def energy_neighbor_list(
     for name, value, least in (("skin", skin, 0.0), ("capacity", capacity, 1.0)):
         if not value >= least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+    if box is None and displacement_fn is not None and not is_free(displacement_fn):
+        raise ValueError("box must be given for a periodic displacement_fn, got None")
     fractional = is_fractional(box, displacement_fn, fractional_coordinates)
     lattice = Lattice(box, fractional)
     orders = _bond_table(bonds, len(species))
