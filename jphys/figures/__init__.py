@@ -4,9 +4,20 @@ from jphys.figures.curves import learning_curves
 from jphys.figures.molecules import overlays, relaxations, relaxed_triples
 from jphys.figures.pairs import pair_curves, pair_table
 from jphys.figures.recovery import recovery_histogram
+from jphys.figures.scaled import (
+    contributions,
+    energy_curves,
+    errors_by_element,
+    errors_by_size,
+    validation_curves,
+)
 from jphys.figures.story import recovery_story
 
 __all__ = [
+    "contributions",
+    "energy_curves",
+    "errors_by_element",
+    "errors_by_size",
     "learning_curves",
     "overlays",
     "pair_curves",
@@ -15,4 +26,5 @@ __all__ = [
     "recovery_story",
     "relaxations",
     "relaxed_triples",
+    "validation_curves",
 ]

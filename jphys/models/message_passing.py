@@ -35,6 +35,8 @@ class MessagePassingConfig:
 
     strategy: Literal["distance", "edge", "a.i", "a.ii", "b.i", "b.ii", "c"] = "a.ii"
     """What the bond type does: nothing, an edge feature (MPNN), or a channel of its own (VIMPNN)."""
+    bond_feature: bool = False
+    """Channels whose messages know the bond type too: MPNN and VIMPNN together (beyond the paper)."""
     bond_types: tuple[BondType, ...] = ("single", "double", "triple")
     """The types with a channel; other pairs send nothing. Crystals: metallic, between any two metals."""
     auxiliary: tuple[Auxiliary, ...] = ()
@@ -74,12 +76,17 @@ class MessagePassingConfig:
         return self.channels * (len(self.bond_types) if self.strategy.startswith("b") else 1)
 
 
-def bond_types(graph: Graph):
-    """Number of each edge's type in BOND_TYPES (n_edge,): its bond order, else metallic between metals."""
-    metal = jnp.asarray(elements.IS_METAL)[graph.nodes.species]
-    metallic = ops.at_senders(metal, graph) & ops.at_receivers(metal, graph)
-    order = jnp.asarray(graph.edges.bond_type)
-    return jnp.where((order == 0) & metallic, BOND_TYPES.index("metallic"), order)
+def bond_types(graph: Graph, xp: Any = jnp):
+    """Number of each edge's type in BOND_TYPES (n_edge,): its bond order, else metallic between metals.
+
+    Args:
+        graph: the structures.
+        xp: jax.numpy, or numpy on the host.
+    """
+    metal = xp.asarray(elements.IS_METAL)[graph.nodes.species]
+    metallic = metal[graph.senders] & metal[graph.receivers]
+    order = xp.asarray(graph.edges.bond_type)
+    return xp.where((order == 0) & metallic, BOND_TYPES.index("metallic"), order)
 
 
 class Readout(nn.Module):
@@ -149,7 +156,7 @@ class MessagePassing(nn.Module):
         envelope = basis.cosine_envelope(distances, config.cutoff) * graph.edges.mask
         centers, width = basis.exponential_gaussian_start(config.n_basis, config.cutoff)
         features = basis.exponential_gaussians(distances, jnp.asarray(centers, distances.dtype), width)
-        if config.strategy == "edge":
+        if config.strategy == "edge" or config.bond_feature:
             features = jnp.concatenate([features, is_type], axis=-1)
         return self.message_edge(features), is_type * envelope[:, None]
 
@@ -218,7 +225,7 @@ def make_message_passing(config: MessagePassingConfig) -> Potential:
 
     def typed_edges(graph: Graph):
         numbers = [BOND_TYPES.index(name) for name in config.bond_types]
-        return np.isin(np.asarray(bond_types(graph)), numbers) & np.asarray(graph.edges.mask)
+        return np.isin(bond_types(graph, np), numbers) & graph.edges.mask
 
     return Potential(
         config=config,

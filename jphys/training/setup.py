@@ -71,8 +71,11 @@ def scaled_data(train: ScaledSet, valid: ScaledSet, test: ScaledSet) -> Data:
 def referenced(train: Structures, valid: Structures, test: Structures, scales=(None, None, None)) -> Data:
     """The parts with energies relative to references fitted by least squares on the training part alone."""
     fitted = references.fit(train)
-    energies = [references.residual_energies(part, fitted) for part in (train, valid, test)]
-    return Data(*map(Part, (train, valid, test), energies, scales), fitted)
+    parts = [
+        Part(part, references.residual_energies(part, fitted), scale)
+        for part, scale in zip((train, valid, test), scales)
+    ]
+    return Data(parts[0], parts[1], parts[2], fitted)
 
 
 def trained_on(config: TrainConfig, structures: Structures | None) -> Structures:

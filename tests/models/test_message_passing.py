@@ -64,7 +64,7 @@ def by_hand(config, params, graph):
                 continue
             d = np.linalg.norm(positions[v] - positions[w])
             features = np.exp(-width * (np.exp(-d) - centers) ** 2)
-            if config.strategy == "edge":
+            if config.strategy == "edge" or config.bond_feature:
                 features = np.concatenate([features, np.eye(len(numbers))[numbers.index(kind)]])
             content = silu(
                 dense(params["message_sender"], state[w]) + dense(params["message_edge"], features)
@@ -89,7 +89,8 @@ def update(config, params, state, messages):
             gru(units["gru"], p, s * messages[:, k]) for k, (p, s) in enumerate(zip(parts, units["scale"]))
         ]
         return np.concatenate(made, axis=1)
-    return sum(gru(units[f"gru_{name}"], state, messages[:, k]) for k, name in enumerate(types))
+    made = [gru(units[f"gru_{name}"], state, messages[:, k]) for k, name in enumerate(types)]
+    return np.sum(made, axis=0)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -101,6 +102,16 @@ def test_the_energy_is_equations_1_to_5(acid, rng, strategy):
         params = drawn(potential, acid, rng)
         found = jax.jit(potential.energy)(params, acid)
         np.testing.assert_allclose(found, [by_hand(config, params, acid)], rtol=1e-10)
+
+
+def test_channels_whose_messages_know_the_bond_type(acid, rng):
+    config = dataclasses.replace(SMALL, strategy="a.ii", bond_feature=True)
+    potential = make_potential(config)
+    params = drawn(potential, acid, rng)
+    assert params["message_edge"]["kernel"].shape == (9, 5)
+    np.testing.assert_allclose(
+        jax.jit(potential.energy)(params, acid), [by_hand(config, params, acid)], rtol=1e-10
+    )
 
 
 def test_rounds_share_their_parameters(acid, rng):

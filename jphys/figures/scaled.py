@@ -1,0 +1,123 @@
+"""Figures of energies against scale, size and element (VIMPNN, fig. 3 to 7)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jphys.figures.style import GREY, INK, PALETTE, canvas
+
+
+def energy_curves(panels: Mapping[str, Mapping[str, tuple]], path, *, reference: str) -> Path:
+    """Energies against scale, a panel per structure; each curve counts from the reference's minimum.
+
+    Args:
+        panels: title -> name of a curve -> scales (k,) and total energies (k,) eV.
+        path: PNG to write.
+        reference: the curve of each panel that is the truth, drawn as points.
+    """
+    with canvas(path, 3.6 * len(panels), 3.2) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (title, curves) in zip(axes, panels.items()):
+            bottom = np.min(curves[reference][1])
+            for (name, (scales, energies)), color in zip(_others(curves, reference), PALETTE):
+                axis.plot(scales, np.asarray(energies) - bottom, color=color, label=name)
+            scales, energies = curves[reference]
+            axis.plot(scales, np.asarray(energies) - bottom, "o", color=INK, markersize=3, label=reference)
+            axis.set(title=title, xlabel="scale", ylabel="energy (eV)")
+            axis.legend()
+    return Path(path)
+
+
+def errors_by_size(panels: Mapping[str, Mapping[str, tuple]], path, *, ylabel: str, trained_to=()) -> Path:
+    """Mean errors against the number of atoms, a panel per training.
+
+    Args:
+        panels: title -> name of a model -> sizes (m,) and errors (m,), one per structure.
+        path: PNG to write.
+        ylabel: of the errors.
+        trained_to: per panel the largest size seen in training, or None.
+    """
+    with canvas(path, 3.9 * len(panels), 3.2) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for number, (axis, (title, models)) in enumerate(zip(axes, panels.items())):
+            for (name, (sizes, errors)), color in zip(models.items(), PALETTE):
+                shown = np.unique(sizes)
+                means = [np.mean(np.asarray(errors)[np.asarray(sizes) == size]) for size in shown]
+                axis.plot(shown, means, color=color, label=name)
+            limit = trained_to[number] if number < len(trained_to) else None
+            if limit is not None:
+                axis.axvline(limit, color=GREY, linewidth=1, linestyle=":")
+                axis.annotate(
+                    "largest in training", (limit, 0.96), xycoords=("data", "axes fraction"), fontsize=7
+                )
+            axis.set(title=title, xlabel="atoms", ylabel=ylabel, yscale="log")
+            axis.legend()
+    return Path(path)
+
+
+def errors_by_element(rows: Mapping[str, Mapping[str, float]], path, *, ylabel: str) -> Path:
+    """Bars of mean errors, a group per element.
+
+    Args:
+        rows: element or other group -> name of a model -> error.
+        path: PNG to write.
+        ylabel: of the errors.
+    """
+    models = list(next(iter(rows.values())))
+    with canvas(path, 1.5 + 0.7 * len(rows), 3.0) as figure:
+        axis = figure.subplots()
+        width = 0.8 / len(models)
+        for number, (name, color) in enumerate(zip(models, PALETTE)):
+            places = np.arange(len(rows)) + (number - (len(models) - 1) / 2) * width
+            axis.bar(places, [row[name] for row in rows.values()], width, color=color, label=name)
+        axis.set_xticks(range(len(rows)), list(rows))
+        axis.set(ylabel=ylabel)
+        axis.legend()
+    return Path(path)
+
+
+def contributions(distances, energies, moving, resting, path) -> Path:
+    """Shares of the atoms in the energy while one of them moves, over the energy itself.
+
+    Args:
+        distances: (k,) Å from the moving atom to its nearest neighbour.
+        energies: (k,) eV.
+        moving: (k,) share of the moving atom.
+        resting: (k, n) shares of the others.
+        path: PNG to write.
+    """
+    resting = np.asarray(resting)
+    with canvas(path, 4.2, 4.6) as figure:
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        upper.plot(distances, np.asarray(energies) - np.min(energies), color=INK)
+        upper.set(ylabel="energy (eV)")
+        lower.plot(distances, moving, color=PALETTE[1], label="moving atom")
+        lower.plot(distances, resting.mean(axis=1), color=PALETTE[0], label="mean of the others")
+        lower.fill_between(
+            distances, resting.min(axis=1), resting.max(axis=1), color=PALETTE[0], alpha=0.2, linewidth=0
+        )
+        lower.set(xlabel="distance to the nearest neighbour (Å)", ylabel="share of the energy")
+        lower.legend()
+    return Path(path)
+
+
+def validation_curves(runs: Mapping[str, Sequence[tuple[float, float]]], path, *, xlabel: str) -> Path:
+    """Validation errors of several trainings against time or epochs, log axes.
+
+    Args:
+        runs: name -> pairs of time or epoch, and error in meV.
+        path: PNG to write.
+        xlabel: what the first of each pair is.
+    """
+    with canvas(path, 4.6, 3.2) as figure:
+        axis = figure.subplots()
+        for (name, points), color in zip(runs.items(), PALETTE):
+            axis.plot(*np.transpose(points), color=color, label=name)
+        axis.set(xlabel=xlabel, ylabel="MAE of validation (meV)", xscale="log", yscale="log")
+        axis.legend()
+    return Path(path)
+
+
+def _others(curves: Mapping[str, tuple], reference: str):
+    return [(name, curve) for name, curve in curves.items() if name != reference]
