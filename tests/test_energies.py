@@ -134,6 +134,20 @@ def test_a_box_too_small_for_the_cutoff_is_refused():
         md.energy_fn(morse, MORSE, [29], space.periodic(jnp.array(9.0))[0])
 
 
+def test_a_box_that_has_shrunk_below_twice_the_cutoff_gives_nan(x64):
+    """Not the energy of the nearest images alone; a box exactly as long is taken."""
+    displacement_fn, _ = space.periodic_general(8.0 * jnp.eye(3))
+    R = jnp.asarray(np.random.default_rng(1).uniform(size=(4, 3)))
+    compute = jax.jit(jax.value_and_grad(md.energy_fn(SHORT, 1.0, np.full(4, 29), displacement_fn)))
+    slanted = jnp.array([[7.0, 5.0, 0.0], [0.0, 7.0, 0.0], [0.0, 0.0, 7.0]])
+    for box in (5.9, [8.0, 5.9, 8.0], slanted):
+        value, gradient = compute(R, box=jnp.asarray(box))
+        assert np.isnan(value) and np.isnan(gradient).all()
+    value, _ = compute(R, box=jnp.asarray(6.0))
+    exact = smooth(1.0, make_graph(np.full(4, 29), 6.0 * R, cell=6.0 * np.eye(3), cutoff=3.0))
+    assert float(value) == pytest.approx(float(exact[0]), rel=1e-10)
+
+
 def test_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"R must have shape \(2, 3\)"):
         md.energy_fn(morse, MORSE, [6, 6])(jnp.zeros((3, 3)))

@@ -10,10 +10,11 @@ import numpy as np
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
 from jphys.graph import Edges, Graph, make_graph, with_positions
-from jphys.md.lattice import Lattice, heights, is_fractional, is_free, seen, slopes
+from jphys.md.lattice import Lattice, as_matrix, heights, is_fractional, is_free, seen, slopes
 from jphys.models.potential import Potential, check_elements
 from jphys.neighbors import all_images
 
+ROUNDED = 0.999  # of twice the cutoff: so long must a box be that is meant to be as long
 SHRINKS = 0.8  # images are held for boxes down to this fraction of the given one
 
 
@@ -50,7 +51,8 @@ def energy_fn(
         Function energy_fn(R, *, params=params, **kwargs) -> () eV of positions R (n, 3) in Å. Gradients
         flow into `params`; what else integrators pass goes to the displacement function. Where `box` is
         given it takes `box=` and `perturbation=`, and gives NaN for a box so much smaller than the given
-        one (below 0.8 in some direction) that images are missing.
+        one (below 0.8 in some direction) that images are missing; so it does with a displacement function
+        for a `box=` smaller than twice the cutoff.
 
     Raises:
         ValueError: unknown species, bad bonds, a box without volume, bonds in a box smaller than twice
@@ -63,23 +65,50 @@ def energy_fn(
     fractional = is_fractional(box, displacement_fn, fractional_coordinates)
     if box is not None:
         return _over_images(energy, params, template, Lattice(box, fractional), _cutoff(potential))
-    if displacement_fn is not None:
-        _check_minimum_image(displacement_fn, getattr(potential, "cutoff", None))
+    if displacement_fn is None:
+        return _free(energy, params, template)
+    cutoff = getattr(potential, "cutoff", None)
+    _check_minimum_image(displacement_fn, cutoff)
+    return _nearest_images(energy, params, template, displacement_fn, cutoff)
 
-    def compute(R, *, params=params, **kwargs):
-        if R.shape != (len(species), 3):
-            raise ValueError(f"R must have shape ({len(species)}, 3) to match species, got {R.shape}")
+
+def _free(energy, params, molecule: Graph):
+    """Energy over all pairs in free space."""
+
+    def compute(R, *, params=params, **_):
+        _check_shape(R, molecule)
         cell = jnp.zeros((1, 3, 3), R.dtype)
-        graph = with_positions(template, R)
-        if displacement_fn is not None:
-            # An "image" of one unit cell per Å carries what the space adds to the plain difference.
-            ends, starts = R[template.senders], R[template.receivers]
-            vectors = jax.vmap(functools.partial(displacement_fn, **kwargs))(ends, starts)
-            cell = jnp.eye(3, dtype=R.dtype)[None]
-            graph = graph._replace(edges=graph.edges._replace(shifts=vectors - (ends - starts)))
+        graph = with_positions(molecule, R)
         return energy(params, graph._replace(globals=graph.globals._replace(cell=cell)))[0]
 
     return compute
+
+
+def _nearest_images(energy, params, molecule: Graph, displacement_fn, cutoff: float | None):
+    """Energy over all pairs, each by the vector of the displacement function."""
+    free = is_free(displacement_fn)
+
+    def compute(R, *, params=params, **kwargs):
+        _check_shape(R, molecule)
+        # An "image" of one unit cell per Å carries what the space adds to the plain difference.
+        ends, starts = R[molecule.senders], R[molecule.receivers]
+        vectors = jax.vmap(functools.partial(displacement_fn, **kwargs))(ends, starts)
+        graph = with_positions(molecule, R)._replace(
+            edges=molecule.edges._replace(shifts=vectors - (ends - starts)),
+            globals=molecule.globals._replace(cell=jnp.eye(3, dtype=R.dtype)[None]),
+        )
+        value, box = energy(params, graph)[0], kwargs.get("box")
+        if free or cutoff is None or box is None:
+            return value
+        return _nan_unless(jnp.min(heights(as_matrix(box))) >= 2.0 * ROUNDED * cutoff, value, R)
+
+    return compute
+
+
+def _check_shape(R, molecule: Graph) -> None:
+    n_atoms = len(molecule.nodes.species)
+    if R.shape != (n_atoms, 3):
+        raise ValueError(f"R must have shape ({n_atoms}, 3) to match species, got {R.shape}")
 
 
 def _cutoff(potential) -> float:
@@ -107,8 +136,7 @@ def _over_images(energy, params, molecule: Graph, lattice: Lattice, cutoff: floa
     orders = np.where(images.any(axis=1), 0, orders[receivers, senders])
 
     def compute(R, *, params=params, box=None, perturbation=None, **_):
-        if R.shape != (n_atoms, 3):
-            raise ValueError(f"R must have shape ({n_atoms}, 3) to match species, got {R.shape}")
+        _check_shape(R, molecule)
         matrix = lattice.matrix(box)
         fractional = jax.lax.stop_gradient(lattice.to_fractional(R, matrix))
         positions, cell = lattice.place(R, matrix, perturbation)
@@ -121,9 +149,14 @@ def _over_images(energy, params, molecule: Graph, lattice: Lattice, cutoff: floa
             n_edge=np.array([len(senders)], np.int32),
         )
         complete = jnp.all(cutoff / heights(matrix) - 0.5 <= reach)
-        return energy(params, graph)[0] * jnp.where(complete, 1.0, jnp.nan)  # NaN in the forces, too
+        return _nan_unless(complete, energy(params, graph)[0], R)
 
     return compute
+
+
+def _nan_unless(complete, value, R):
+    """The energy (), or NaN where images are missing; in all forces, too, also those of atoms alone."""
+    return value + jnp.where(complete, 0.0, jnp.nan) * jnp.sum(R)
 
 
 def _check_minimum_image(displacement_fn, cutoff: float | None) -> None:
@@ -133,7 +166,7 @@ def _check_minimum_image(displacement_fn, cutoff: float | None) -> None:
             raise ValueError("potential must have a cutoff to be used with a periodic displacement, got None")
         return
     directions = np.concatenate([np.eye(3), np.random.default_rng(0).normal(size=(500, 3))])
-    vectors = 0.999 * cutoff * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    vectors = ROUNDED * cutoff * directions / np.linalg.norm(directions, axis=1, keepdims=True)
     found = seen(displacement_fn, vectors @ np.linalg.inv(slopes(displacement_fn)).T)
     if not np.allclose(found, vectors, atol=1e-3 * cutoff):
         raise ValueError(f"cutoff must be at most half the periodic box (minimum image), got {cutoff} Å")
