@@ -1,0 +1,60 @@
+"""Augmented QM9: which molecules, with which bonds, at which scales."""
+
+import numpy as np
+import pytest
+
+from jphys.data import augmented_qm9, qm9, qm9_npz
+from jphys.data.scaled import split_shapes, take
+
+
+@pytest.fixture(scope="module")
+def records():
+    return qm9_npz.read_npz(qm9.SMALL)
+
+
+def test_molecules_are_the_first_by_number(records):
+    shuffled = qm9_npz.take(records, np.random.default_rng(0).permutation(200))
+    found = augmented_qm9.shapes(shuffled, 12)
+    assert found.name.tolist() == [f"dsgdb9nsd_{i:06d}" for i in sorted(records.index.tolist())[:12]]
+    methane, ethyne = found.n_bonds[0], found.bonds[found.n_bonds[:3].sum() :][: found.n_bonds[3]]
+    assert methane == 4 and 3 in ethyne[:, 2]
+
+
+def test_fewer_molecules_than_asked_for_are_an_error(records):
+    with pytest.raises(ValueError, match="n_molecules must be from 1 to 3921, got 10000"):
+        augmented_qm9.shapes(records)
+
+
+def test_scales_are_those_of_the_paper():
+    assert len(augmented_qm9.SCALES) == 10
+    np.testing.assert_allclose(augmented_qm9.SCALES, [0.9 + i * 0.6 / 9 for i in range(10)])
+
+
+class TestShipped:
+    @pytest.fixture(scope="class")
+    def found(self):
+        return augmented_qm9.load()
+
+    def test_it_is_whole(self, found):
+        assert found.n_shape == 10_000 and found.n_not_asked == 0
+        assert len(found) + found.n_failed == 100_000
+        assert found.provenance["engine"] == "gfn2-xtb"
+
+    def test_methane_is_where_tblite_puts_it(self, found):
+        """GFN2-xTB of CH4 has its minimum at −4.175218 Ha (as xtb prints it): no scale is below."""
+        methane = take(found, np.flatnonzero(found.shape == 0))
+        assert methane.structures.name[0] == "dsgdb9nsd_000001@0.9000"
+        np.testing.assert_allclose(methane.spacing, 1.0919, atol=1e-3)
+        lowest = methane.structures.energy.min() / 27.211386245988
+        assert -4.175219 < lowest < -4.17
+
+    def test_every_molecule_is_stable_near_scale_1(self, found):
+        owner = np.split(np.arange(len(found)), np.flatnonzero(np.diff(found.shape)) + 1)
+        lowest = [found.scale[points[found.structures.energy[points].argmin()]] for points in owner]
+        assert min(lowest) > 0.95 and max(lowest) < 1.05
+
+    def test_no_molecule_is_in_two_parts(self, found):
+        parts = split_shapes(found, seed=0)
+        sizes = [len(np.unique(found.shape[part])) for part in parts]
+        assert sizes == [8000, 1000, 1000]
+        assert len(np.unique(np.concatenate(parts))) == len(found)
