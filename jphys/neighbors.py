@@ -58,7 +58,8 @@ def within_cutoff(positions: np.ndarray, cell: np.ndarray | None, cutoff: float)
 
     Returns:
         senders (e,), receivers (e,), shifts (e, 3) int: the vector from receiver i to sender j is
-        positions[j] + shift @ cell − positions[i].
+        positions[j] + shift @ cell − positions[i]. Every edge has its reverse: in the last digit, too, both
+        have one length.
     """
     n_atoms = len(positions)
     if cell is None:
@@ -70,8 +71,10 @@ def within_cutoff(positions: np.ndarray, cell: np.ndarray | None, cutoff: float)
         reach = image_ranges(cell, cutoff)
         images = np.array(list(itertools.product(*(range(-r, r + 1) for r in reach))))
     found = []
+    # Sums whose every term changes its sign with the direction: a matrix product may add in another order.
+    offsets = images[:, :1] * cell[0] + images[:, 1:2] * cell[1] + images[:, 2:] * cell[2]
     for receiver in range(n_atoms):
-        ends = wrapped[None] + (images @ cell)[:, None] - wrapped[receiver]
+        ends = (wrapped - wrapped[receiver])[None] + offsets[:, None]
         near = np.sum(ends**2, axis=-1) < cutoff**2
         zero = np.flatnonzero(~images.any(axis=1))[0]
         near[zero, receiver] = False

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
-from jphys import neighbors
+from jphys import neighbors, ops
+from jphys.graph import make_graph
 
 CELLS = {
     "free": None,
@@ -57,6 +59,18 @@ def test_all_pairs(n_atoms):
     expected = [(i, j) for i in range(n_atoms) for j in range(n_atoms) if i != j]
     assert list(zip(receivers.tolist(), senders.tolist())) == expected
     assert shifts.shape == (len(expected), 3)
+
+
+def test_every_edge_has_its_reverse_at_the_cutoff_too(x64, rng):
+    """fcc with a = 5 Å, whose second neighbours are at the cutoff: in or out, but in both directions."""
+    crystal = bulk("Al", "fcc", a=5.0).repeat(3)
+    for _ in range(60):
+        positions = crystal.positions + rng.uniform(-30, 30, 3)
+        graph = make_graph(crystal.numbers, positions, cell=crystal.cell.array, cutoff=5.0)
+        found = as_set(graph.senders, graph.receivers, graph.edges.shifts)
+        assert found == as_set(graph.receivers, graph.senders, -graph.edges.shifts)
+        pair, real = ops.undirected(graph)
+        assert real.all() and len(pair) == len(found) // 2 >= 12 * 27 // 2
 
 
 def test_no_atoms():
