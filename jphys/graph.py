@@ -12,6 +12,8 @@ from jphys import neighbors
 from jphys.elements import check_species
 
 Array = jax.Array | np.ndarray
+ROUNDED = 0.999
+"""Of twice the cutoff: a box as long counts as one of twice the cutoff."""
 
 
 class Nodes(NamedTuple):
@@ -66,7 +68,8 @@ def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bo
 
     Raises:
         ValueError: wrong shape, unknown element, non-finite position, flat cell, cutoff ≤ 0, a bond
-            between atoms that do not exist or that no edge joins.
+            between atoms that do not exist or that no edge joins, bonds in a cell smaller than twice the
+            cutoff.
     """
     species = check_species(species)
     positions = _check_positions(positions, len(species))
@@ -76,6 +79,8 @@ def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bo
         cell = _check_cell(cell)
         if cutoff is None:
             raise ValueError("cutoff must be given for a periodic cell, got None")
+        if bonds is not None and len(bonds):
+            check_room_for_bonds(neighbors.heights(cell), cutoff)
     if cutoff is None:
         senders, receivers, shifts = neighbors.all_pairs(len(species))
     else:
@@ -93,6 +98,19 @@ def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bo
         n_node=np.array([len(species)], np.int32),
         n_edge=np.array([len(senders)], np.int32),
     )
+
+
+def check_room_for_bonds(heights, cutoff: float) -> None:
+    """Which of several images of an atom within the cutoff is bonded would be anyone's guess.
+
+    Raises:
+        ValueError: for a cell whose faces (heights (3,) Å) are closer than twice the cutoff.
+    """
+    if not np.min(heights) >= ROUNDED * 2.0 * cutoff:
+        got = np.round(np.asarray(heights, float), 3).tolist()
+        raise ValueError(
+            f"bonds must not be given for a box this small: faces must be {2 * cutoff} Å apart, got {got}"
+        )
 
 
 def _check_positions(positions, n_atoms: int) -> np.ndarray:

@@ -40,10 +40,14 @@ def all_images(n_atoms: int, reach):
     return senders[others], receivers[others], images[image][others]
 
 
+def heights(cell: np.ndarray) -> np.ndarray:
+    """Distances (3,) Å between opposite faces of a cell (3, 3) with lattice vectors as rows."""
+    return abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+
+
 def image_ranges(cell: np.ndarray, cutoff: float) -> np.ndarray:
     """How many cells (3,) a sphere of radius `cutoff` reaches along each lattice direction."""
-    heights = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
-    return np.ceil(cutoff / heights).astype(int)
+    return np.ceil(cutoff / heights(cell)).astype(int)
 
 
 def within_cutoff(positions: np.ndarray, cell: np.ndarray | None, cutoff: float):

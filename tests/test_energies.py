@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from jax_md import minimize, quantity, simulate, space
 
 import jphys
 from jphys import md, ops
-from jphys.graph import make_graph
+from jphys.graph import from_ase, make_graph
 from jphys.models.potential import Potential
 
 
@@ -206,8 +207,46 @@ def test_bonds_in_a_box_are_those_of_the_nearest_image():
         for bonds in ([(0, 1, 2)], None)
     )
     assert float(bonded - plain) == pytest.approx(2.0, rel=1e-5)
-    with pytest.raises(ValueError, match="bonds must not be given for a box this small"):
-        md.energy_fn(SHORT, 1.0, [6, 6], box=5.9, bonds=[(0, 1, 1)])
+
+
+@pytest.mark.parametrize("length", [6.5, 6.0, 5.9])
+def test_bonds_in_a_small_box_have_one_energy_or_none(length):
+    """By graph, by the Calculator, over images and over lists, which reach farther than the cutoff."""
+    atoms = Atoms("CC", [[0.2, 0.0, 0.0], [length - 0.6, 0.0, 0.0]], cell=[length] * 3, pbc=True)
+    one, bonds, R = jnp.float32(1.0), [(0, 1, 2)], jnp.asarray(atoms.positions, jnp.float32)
+    given = {"box": atoms.cell.lengths(), "bonds": bonds}
+
+    def listed():
+        lists, energy = jphys.energy_neighbor_list(SHORT, one, atoms.numbers, **given)
+        return energy(R, lists.allocate(R))
+
+    def calculated():
+        atoms.calc = jphys.Calculator(SHORT, one, bonds=bonds)
+        return atoms.get_potential_energy()
+
+    expected = float(smooth(one, make_graph(atoms.numbers, R, cell=atoms.cell.array, cutoff=3.0))[0]) + 2.0
+    for compute in (
+        lambda: smooth(one, from_ase(atoms, cutoff=3.0, bonds=bonds))[0],
+        calculated,
+        listed,
+        lambda: jphys.energy_fn(SHORT, one, atoms.numbers, **given)(R),
+    ):
+        if length < 6.0:
+            with pytest.raises(ValueError, match="bonds must not be given for a box this small"):
+                compute()
+        else:
+            assert float(compute()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bonds_in_a_box_that_shrinks_too_far_are_no_more_told_apart():
+    R, bonds = jnp.array([[0.1, 0.0, 0.0], [0.9, 0.0, 0.0]]), [(0, 1, 2)]
+    given = {"box": 6.5, "bonds": bonds, "fractional_coordinates": True}
+    energy = jphys.energy_fn(SHORT, jnp.float32(1.0), [6, 6], **given)
+    lists, _ = jphys.energy_neighbor_list(SHORT, jnp.float32(1.0), [6, 6], **given)
+    for box, told in ((6.1, True), (5.9, False)):
+        assert np.isfinite(energy(R, box=jnp.float32(box))) == told
+        found = lists.allocate(R).update(R, box=jnp.float32(box))
+        assert bool(found.did_buffer_overflow) != told
 
 
 def test_bad_boxes_are_named():

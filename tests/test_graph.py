@@ -62,6 +62,10 @@ def test_no_bonds(bonds):
         ({"cell": np.eye(3)}, "cutoff must be given for a periodic cell, got None"),
         ({"cell": np.ones(3), "cutoff": 3.0}, r"cell must have shape \(3, 3\).*got \(3,\)"),
         ({"cell": np.ones((3, 3)), "cutoff": 3.0}, "cell must be finite with a volume above 0"),
+        (
+            {"cell": np.diag([9, 5.9, 9]), "cutoff": 3.0, "bonds": [[0, 1, 1]]},
+            r"bonds must not be given .* faces must be 6.0 Å apart, got \[9.0, 5.9, 9.0\]",
+        ),
         ({"bonds": [[0, 1]]}, r"bonds must have shape \(m, 3\).*got \(1, 2\)"),
         ({"bonds": [[0, 3, 1]]}, r"bonds must join two different atoms below 3.*got \(0, 3, 1\)"),
         ({"bonds": [[-1, 1, 1]]}, r"bonds must .*got \(-1, 1, 1\)"),

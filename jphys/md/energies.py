@@ -9,12 +9,11 @@ import numpy as np
 
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
-from jphys.graph import Edges, Graph, make_graph, with_positions
+from jphys.graph import ROUNDED, Edges, Graph, check_room_for_bonds, make_graph, with_positions
 from jphys.md.lattice import Lattice, as_matrix, heights, is_fractional, is_free, seen, slopes
 from jphys.models.potential import Potential, check_elements
 from jphys.neighbors import all_images
 
-ROUNDED = 0.999  # of twice the cutoff: so long must a box be that is meant to be as long
 SHRINKS = 0.8  # images are held for boxes down to this fraction of the given one
 
 
@@ -51,8 +50,8 @@ def energy_fn(
         Function energy_fn(R, *, params=params, **kwargs) -> () eV of positions R (n, 3) in Å. Gradients
         flow into `params`; what else integrators pass goes to the displacement function. Where `box` is
         given it takes `box=` and `perturbation=`, and gives NaN for a box so much smaller than the given
-        one (below 0.8 in some direction) that images are missing; so it does with a displacement function
-        for a `box=` smaller than twice the cutoff.
+        one (below 0.8 in some direction) that images are missing; so it does with bonds or with a
+        displacement function for a `box=` smaller than twice the cutoff.
 
     Raises:
         ValueError: unknown species, bad bonds, a box without volume, bonds in a box smaller than twice
@@ -124,10 +123,9 @@ def _over_images(energy, params, molecule: Graph, lattice: Lattice, cutoff: floa
     A vector in fractional coordinates, less the nearest integers, is at most ½ long in each direction: the
     image n is farther than the cutoff unless |n| < cutoff/h + ½, h the distance of opposite faces.
     """
-    if molecule.edges.bond_type.any() and np.min(heights(lattice.default)) < 2.0 * cutoff:
-        raise ValueError(
-            f"bonds must not be given for a box this small, got heights {heights(lattice.default)} Å"
-        )
+    bonded = bool(molecule.edges.bond_type.any())
+    if bonded:
+        check_room_for_bonds(heights(lattice.default), cutoff)
     n_atoms = len(molecule.nodes.species)
     reach = np.ceil(cutoff / np.asarray(heights(SHRINKS * lattice.default)) - 0.5).astype(int)
     senders, receivers, images = all_images(n_atoms, reach)
@@ -149,6 +147,8 @@ def _over_images(energy, params, molecule: Graph, lattice: Lattice, cutoff: floa
             n_edge=np.array([len(senders)], np.int32),
         )
         complete = jnp.all(cutoff / heights(matrix) - 0.5 <= reach)
+        if bonded:
+            complete &= jnp.min(heights(matrix)) >= 2.0 * ROUNDED * cutoff
         return _nan_unless(complete, energy(params, graph)[0], R)
 
     return compute

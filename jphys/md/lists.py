@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax_md import custom_partition, partition, space
 
+from jphys.graph import ROUNDED, check_room_for_bonds
 from jphys.md.lattice import Lattice, heights
 
 SHRINKS = 0.95  # a list is allocated so that it serves until the box is this much shorter
@@ -85,6 +86,11 @@ class Lists:
         """Whether a pair can be within reach by several images."""
         return jnp.min(heights(matrix)) < 2.0 * self.reach
 
+    def ambiguous(self, matrix):
+        """Whether there are bonds, and a pair can be within the cutoff by several images."""
+        bonds = self.bonds and self.lattice.periodic
+        return bonds & (jnp.min(heights(matrix)) < 2.0 * ROUNDED * self.cutoff)
+
     def allocate(self, R, extra_capacity: int = 0, *, box=None, **_) -> Neighbors:
         """A list with room for `capacity` times the pairs found; not under jit."""
         R = jnp.asarray(R)
@@ -94,11 +100,9 @@ class Lists:
             raise ValueError("R must be finite to find neighbours, got NaN or infinity")
         matrix = self.lattice.matrix(box)
         wrapped = self._wrapped(R, matrix)
+        if self.lattice.periodic and self.bonds:
+            check_room_for_bonds(heights(matrix), self.cutoff)
         if self.lattice.periodic and self.small(SHRINKS * matrix):
-            if self.bonds:  # which image of an atom is bonded would be anyone's guess
-                raise ValueError(
-                    f"bonds must not be given for a box this small, got heights {heights(matrix)} Å"
-                )
             found = self._all_images(matrix).allocate(wrapped, extra_capacity, box=matrix)
             found: Any = found  # a dataclass that type checkers do not know as one
             found = dataclasses.replace(found, search_shifts=self._images_of(SHRINKS * matrix))
@@ -141,12 +145,12 @@ class Lists:
         farthest = jnp.sqrt(jnp.max(jnp.sum((moved @ matrix.T) ** 2, axis=-1)))
         backward = jnp.linalg.norm(neighbors.reference_box @ jnp.linalg.inv(matrix), ord=2)
         stays = backward * (self.cutoff + 2.0 * (farthest + ahead)) <= self.reach
-        return ~stays  # also for NaN
+        return ~stays | self.ambiguous(matrix)  # also for NaN
 
     def _finish(self, found, R, matrix) -> Neighbors:
         """Edges sorted by receiver, with images relative to R as it is given."""
         fractional = self.lattice.to_fractional(R, matrix)
-        overflow = jnp.asarray(found.did_buffer_overflow).astype(bool)
+        overflow = jnp.asarray(found.did_buffer_overflow).astype(bool) | self.ambiguous(matrix)
         if isinstance(found, custom_partition.NeighborListMultiImage):
             receivers, senders = found.idx
             cells = jnp.append(jnp.floor(fractional), jnp.zeros((1, 3)), axis=0)
