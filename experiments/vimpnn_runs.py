@@ -30,7 +30,7 @@ BOTH = {**VIMPNN, "bond_feature": True}  # VIMPNN whose messages know the bond t
 METAL = {"bond_types": ("metallic",), "auxiliary_elements": (13, 29)}
 STYLES: dict[str, dict[str, Any]] = {
     "smoke": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2, "validate_every": 1},
-    "fast": {"epochs": 40, "batch_size": 64, "learning_rate": 1e-2, "validate_every": 2},
+    "fast": {"epochs": 12, "batch_size": 64, "learning_rate": 1e-2, "validate_every": 2},
     # VIMPNN, A.3; the patience of the plateaus is not given there.
     "paper": {
         **{"epochs": 360, "batch_size": 20, "learning_rate": 1e-4, "validate_every": 1, "early_stop": 50},
