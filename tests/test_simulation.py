@@ -279,6 +279,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     assert [frame.info["step"] for frame in read(file)] == list(whole.step)
 
 
+def test_a_run_killed_before_its_first_checkpoint_can_begin_again(tmp_path, monkeypatch):
+    """The usual `resume=file.exists()` has to work wherever the kill comes, also between two files."""
+    file = tmp_path / "run.extxyz"
+    for owner, last in ((np, "savez"), (os, "replace")):
+
+        def kill(*_, **__):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as killed:
+            killed.setattr(owner, last, kill)
+            with pytest.raises(KeyboardInterrupt):
+                simulate(springs, diatomic(), steps=2, every=1, trajectory=file, resume=file.exists())
+    found = simulate(springs, diatomic(), steps=2, every=1, trajectory=file, resume=file.exists())
+    assert [frame.info["step"] for frame in read(file)] == found.step.tolist() == [0, 1, 2]
+
+
 def test_bad_arguments_are_named(tmp_path):
     def refused(match, atoms=None, **settings):
         with pytest.raises(ValueError, match=match):

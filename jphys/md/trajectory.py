@@ -37,14 +37,25 @@ class Trajectory:
         file.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, atoms: ase.Atoms, state, step: int) -> None:
-        """Append a frame, then replace the checkpoint."""
+        """Append a frame, then replace the checkpoint.
+
+        The file gets its name after the first checkpoint: where it exists, the run can be continued.
+        """
         text = io.StringIO()
         ase.io.write(text, atoms, format="extxyz")
-        with self.file.open("a") as out:
+        begun = self.file.exists()
+        file = self.file if begun else self.file.with_name(self.file.name + ".new")
+        with file.open("a" if begun else "w") as out:
             out.write(text.getvalue())
             out.flush()
             os.fsync(out.fileno())
             length = out.tell()
+        self._store(state, step, length)
+        if not begun:
+            os.replace(file, self.file)
+
+    def _store(self, state, step: int, length: int) -> None:
+        """Replace the checkpoint."""
         leaves = {f"leaf{number:04d}": _plain(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
         record = json.dumps({"step": step, "length": length, "identity": self.identity})
         fresh = self.stored.with_name(self.stored.name + ".new")
