@@ -1,5 +1,6 @@
 """Dynamics on surfaces whose motion is known, reruns after overflow, and trajectories that survive a kill."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -293,6 +294,40 @@ def test_a_run_killed_before_its_first_checkpoint_can_begin_again(tmp_path, monk
                 simulate(springs, diatomic(), steps=2, every=1, trajectory=file, resume=file.exists())
     found = simulate(springs, diatomic(), steps=2, every=1, trajectory=file, resume=file.exists())
     assert [frame.info["step"] for frame in read(file)] == found.step.tolist() == [0, 1, 2]
+
+
+def test_only_the_same_simulation_is_continued(tmp_path):
+    file, crystal = tmp_path / "run.extxyz", bulk("Ar", "sc", a=3.5)
+    potential = as_potential(lambda params, graph: repulsive(params["a"], graph))
+    crystal.set_momenta([[0.1, 0.0, 0.0]])
+
+    def go_on(potential, strength=1.0, atoms=crystal, steps=2, **settings):
+        settings = {"steps": steps, "every": 1, "progress": False, "trajectory": file} | settings
+        return jphys.simulate(potential, {"a": jnp.float32(strength)}, atoms, **settings)
+
+    free, config = crystal.copy(), jphys.TransformerConfig(max_z=20)
+    free.pbc = False
+    go_on(potential)
+    for name, change in {
+        "parameters": {"strength": 2.0},
+        "cutoff": {"potential": dataclasses.replace(potential, cutoff=4.9)},
+        "config": {"potential": dataclasses.replace(potential, config=config)},
+        "pbc": {"atoms": free},
+    }.items():
+        with pytest.raises(ValueError, match=f"the same .*{name}.*, got another in"):
+            go_on(**{"potential": potential, "resume": True} | change)
+    with pytest.raises(ValueError, match="steps must be at least 2, where the checkpoint is, got 1"):
+        go_on(potential, steps=1, resume=True)
+    assert go_on(potential, steps=4, resume=True).step.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_other_bonds_are_another_simulation(tmp_path):
+    file, atoms = tmp_path / "run.extxyz", molecule("H2O")
+    settings = {"steps": 1, "every": 1, "trajectory": file}
+    simulate(springs, atoms, bonds=[(1, 0, 1), (0, 2, 1)], **settings)
+    simulate(springs, atoms, bonds=[(0, 2, 1), (0, 1, 1)], resume=True, **settings)
+    with pytest.raises(ValueError, match="the same bonds, got another in"):
+        simulate(springs, atoms, bonds=[(0, 2, 1)], resume=True, **settings)
 
 
 def test_bad_arguments_are_named(tmp_path):

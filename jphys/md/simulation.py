@@ -78,7 +78,8 @@ def simulate(
         RuntimeError: where a single step moves atoms farther than the skin.
         ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, partly periodic
             boundaries, npt of a molecule, constraints, steps or every < 1, a trajectory that exists without
-            `resume` or the other way round, a checkpoint of another simulation.
+            `resume` or the other way round, a checkpoint of another simulation (atoms, cell, boundaries,
+            dynamics, model, parameters, bonds) or beyond `steps`.
     """
     if not skin > 0:
         raise ValueError(f"skin must be positive, got {skin}")
@@ -86,6 +87,8 @@ def simulate(
     system = System(potential, params, atoms, dynamics, skin, capacity, bonds)
     file = None if trajectory is None else Trajectory(Path(trajectory), resume, system.identity())
     carry, done, rows = _begin(system, atoms, seed, file)
+    if done > steps:
+        raise ValueError(f"steps must be at least {done}, where the checkpoint is, got {steps}")
     reruns, status, last = 0, "finished", carry
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
         while done < steps:

@@ -1,6 +1,7 @@
 """One structure in motion: its energy, integrator and neighbour list; chunks of steps under jit."""
 
 import dataclasses
+import hashlib
 from typing import Any, Literal, get_args
 
 import ase
@@ -84,6 +85,8 @@ class System:
             )
         else:
             self.energy = energy_fn(potential, params, atoms.numbers, bonds=bonds)
+        self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": _sorted(bonds)}
+        self.model["parameters"] = fingerprint(params)
         self.init, self.apply = self._integrator()
         self._run, self._measure = jax.jit(self._loop), jax.jit(self._values)
 
@@ -121,7 +124,10 @@ class System:
             "species": self.template.numbers.tolist(),
             "masses": self.template.get_masses().tolist(),
             "cell": np.asarray(self.template.cell.array).tolist(),
+            "pbc": self.template.pbc.tolist(),
             "dynamics": dataclasses.asdict(self.dynamics),
+            "degrees of freedom": self.freedom,
+            **self.model,
         }
 
     @property
@@ -260,6 +266,21 @@ class System:
         atoms.info = {name: value for name, value in atoms.info.items() if name not in COLUMNS}
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
+
+
+def fingerprint(params) -> str:
+    """A number that two sets of parameters share where they are the same, whatever device they are on."""
+    leaves, structure = jax.tree.flatten(params)
+    found = hashlib.sha256(str(structure).encode())
+    for leaf in map(np.asarray, leaves):
+        found.update(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
+    return found.hexdigest()
+
+
+def _sorted(bonds) -> list[list[int]]:
+    """The bonds as rows (i, j, order) with i < j, in order."""
+    rows = np.reshape(np.asarray([] if bonds is None else bonds, int), (-1, 3)).tolist()
+    return sorted([min(i, j), max(i, j), order] for i, j, order in rows)
 
 
 def _in_precision_of(position, state):
