@@ -72,12 +72,6 @@ class Calculator(AseCalculator):
 
     def _graph(self, atoms: ase.Atoms) -> Any:
         """Padded graph of the atoms; the shape only ever grows."""
-        for name, values in (
-            ("initial charges", atoms.get_initial_charges()),
-            ("initial magnetic moments", atoms.get_initial_magnetic_moments()),
-        ):
-            if np.any(values):
-                raise ValueError(f"{name} must be zero, the potential has none, got {values.tolist()}")
         check_elements(self.potential, atoms.numbers)
         graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=self.bonds)
         n_node, n_edge = self.room

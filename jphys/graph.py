@@ -163,12 +163,28 @@ def from_ase(atoms, *, cutoff: float | None = None, bonds=None) -> Graph:
     """Graph of an ase.Atoms; its cell counts where `pbc` is true in all three directions.
 
     Raises:
-        ValueError: for partly periodic boundaries, and as `make_graph`.
+        ValueError: as `check_atoms` and `make_graph`.
+    """
+    check_atoms(atoms)
+    cell = atoms.cell.array if atoms.pbc.all() else None
+    return make_graph(atoms.numbers, atoms.positions, cell=cell, cutoff=cutoff, bonds=bonds)
+
+
+def check_atoms(atoms) -> None:
+    """Whether a Graph can stand for an ase.Atoms.
+
+    Raises:
+        ValueError: for partly periodic boundaries, initial charges and initial magnetic moments.
     """
     if atoms.pbc.any() and not atoms.pbc.all():
         raise ValueError(f"pbc must be all true or all false, got {atoms.pbc.tolist()}")
-    cell = atoms.cell.array if atoms.pbc.all() else None
-    return make_graph(atoms.numbers, atoms.positions, cell=cell, cutoff=cutoff, bonds=bonds)
+    for name, values in (
+        ("initial charges", atoms.get_initial_charges()),
+        ("initial magnetic moments", atoms.get_initial_magnetic_moments()),
+    ):
+        if np.any(values):
+            index = int(np.flatnonzero(np.reshape(values, (len(atoms), -1)).any(axis=1))[0])
+            raise ValueError(f"{name} must be zero: a Graph has none, got {values[index]} at atom {index}")
 
 
 def batch(graphs: Sequence[Graph]) -> Graph:

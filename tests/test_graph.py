@@ -91,6 +91,14 @@ def test_from_ase():
         graphs.from_ase(ase.build.fcc111("Cu", (1, 1, 2), vacuum=5.0), cutoff=3.0)
 
 
+def test_what_a_graph_has_no_place_for_is_refused():
+    charged, spins = Atoms("OH2", WATER, charges=[0, 0, 1.5]), Atoms("OH2", WATER, magmoms=np.eye(3))
+    with pytest.raises(ValueError, match=r"initial charges must be zero: .* got 1.5 at atom 2"):
+        graphs.from_ase(charged)
+    with pytest.raises(ValueError, match=r"initial magnetic moments must be zero: .* at atom 0"):
+        graphs.from_ase(spins)
+
+
 def test_batch_refuses_nothing():
     with pytest.raises(ValueError, match="graphs must hold at least one graph, got an empty sequence"):
         graphs.batch([])

@@ -343,6 +343,8 @@ def test_bad_arguments_are_named(tmp_path):
     refused("atoms must hold at least one atom", atoms=Atoms())
     refused("pbc must be all true or all false", atoms=half)
     refused("positions must be finite", atoms=broken)
+    refused("initial charges must be zero", atoms=Atoms("HF", diatomic().positions, charges=[1, -1]))
+    refused("initial magnetic moments must be", atoms=Atoms("HF", diatomic().positions, magmoms=[1, 0]))
     refused("steps must be at least 1, got 0", steps=0)
     refused("skin must be positive, got 0.0", skin=0.0)
     left = Atoms("Ar", cell=[[0, 5, 0], [5, 0, 0], [0, 0, 5]], pbc=True)

@@ -7,6 +7,7 @@ import ase
 import numpy as np
 from tqdm import tqdm
 
+from jphys.graph import check_atoms
 from jphys.md.system import COLUMNS, NVE, Dynamics, System
 from jphys.md.trajectory import Trajectory
 
@@ -77,9 +78,9 @@ def simulate(
         NonFinite: naming step and time; the trajectory keeps all frames before.
         RuntimeError: where a single step moves atoms farther than the skin.
         ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, partly periodic
-            boundaries, npt of a molecule, constraints, steps or every < 1, a trajectory that exists without
-            `resume` or the other way round, a checkpoint of another simulation (atoms, cell, boundaries,
-            dynamics, model, parameters, bonds) or beyond `steps`.
+            boundaries, charges or magnetic moments, npt of a molecule, constraints, steps or every < 1, a
+            trajectory that exists without `resume` or the other way round, a checkpoint of another simulation
+            (atoms, cell, boundaries, dynamics, model, parameters, bonds) or beyond `steps`.
     """
     if not skin > 0:
         raise ValueError(f"skin must be positive, got {skin}")
@@ -130,8 +131,7 @@ def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None)
 def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None:
     if not len(atoms):
         raise ValueError("atoms must hold at least one atom, got none")
-    if atoms.pbc.any() and not atoms.pbc.all():
-        raise ValueError(f"pbc must be all true or all false, got {atoms.pbc.tolist()}")
+    check_atoms(atoms)
     if dynamics.ensemble == "npt_nose_hoover" and not atoms.pbc.all():
         raise ValueError("ensemble must not be npt_nose_hoover for a molecule: it has no volume")
     if dynamics.ensemble == "npt_nose_hoover" and np.linalg.det(atoms.cell.array) < 0:
