@@ -56,7 +56,7 @@ def test_a_simulation_stops_at_the_start(pretrained, tmp_path):
     """Before a frame is written; positions that are not finite are refused in test_simulation.py."""
     potential, params = pretrained
     file = tmp_path / "run.extxyz"
-    with pytest.raises(md.NonFinite, match="energy must be finite, got NaN or infinity at the start"):
+    with pytest.raises(md.NonFinite, match="must be finite, got NaN or infinity at the start"):
         jphys.simulate(potential, params, on_one_spot(), steps=2, trajectory=file, progress=False)
     assert not file.exists()
     lost = molecule("H2O")

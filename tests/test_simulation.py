@@ -230,6 +230,19 @@ def test_a_state_that_is_not_finite_stops_with_step_and_time(tmp_path, in_forces
     assert len(quiet.step) == len(frames)
 
 
+def test_a_start_that_is_not_finite_has_a_status_too(tmp_path):
+    def nowhere(params, graph):
+        return jnp.nan * springs(params, graph)
+
+    settings = {"steps": 10, "trajectory": tmp_path / "run.extxyz"}
+    with pytest.raises(md.NonFinite, match="got NaN or infinity at the start"):
+        simulate(nowhere, diatomic(), **settings)
+    found = simulate(nowhere, diatomic(), strict=False, **settings)
+    assert found.status == "nonfinite" and found.step.tolist() == [0] and np.isnan(found.potential).all()
+    np.testing.assert_allclose(found.atoms.positions, diatomic().positions, atol=1e-6)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_trajectory_is_read_by_ase(tmp_path):
     file = tmp_path / "new" / "run.extxyz"
     found = simulate(springs, diatomic(), steps=30, every=10, trajectory=file)

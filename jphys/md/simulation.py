@@ -16,7 +16,7 @@ from jphys.md.trajectory import Trajectory
 class Simulation:
     """What a simulation gave; every array has one entry per frame, the start included."""
 
-    atoms: ase.Atoms  # the last finite structure, with momenta
+    atoms: ase.Atoms  # the last finite structure, or the start, with momenta
     status: str  # "finished" or "nonfinite"
     step: np.ndarray
     time: np.ndarray  # fs
@@ -69,7 +69,8 @@ def simulate(
         seed: of first momenta and Langevin noise.
         skin, capacity, bonds: as in `energy_neighbor_list`.
         progress: show a progress bar.
-        strict: raise where the state is not finite; else stop with status "nonfinite".
+        strict: raise where the state is not finite; else stop with status "nonfinite". A start that is not
+            finite is then the only row of the tables, and no trajectory is written.
 
     Returns:
         Simulation.
@@ -90,9 +91,10 @@ def simulate(
     carry, done, rows = _begin(system, atoms, seed, file)
     if done > steps:
         raise ValueError(f"steps must be at least {done}, where the checkpoint is, got {steps}")
-    reruns, status, last = 0, "finished", carry
+    reruns, last = 0, carry
+    status = "finished" if np.isfinite(rows[-1]["potential"]) else "nonfinite"
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
-        while done < steps:
+        while done < steps and status == "finished":
             carry, moved, again = system.advance(carry, min(every, steps - done))
             reruns += again
             done += moved
@@ -100,16 +102,14 @@ def simulate(
             row = system.record(carry, done)
             if system.broken or not np.isfinite(row["potential"]):
                 status = "nonfinite"
-                break
+                continue
             rows.append(row)
             last = carry
             if file is not None:
                 file.write(system.frame(carry, rows[-1]), carry[0], done)
     if status == "nonfinite" and strict:
-        raise NonFinite(
-            "energy, positions and momenta must be finite, got NaN or infinity"
-            f" after step {done}, {done * dynamics.dt:g} fs"
-        )
+        place = f"after step {done}, {done * dynamics.dt:g} fs" if done else "at the start"
+        raise NonFinite(f"energy, positions and momenta must be finite, got NaN or infinity {place}")
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     return Simulation(atoms=system.frame(last, rows[-1]), status=status, n_reruns=reruns, **table)
 
@@ -121,9 +121,7 @@ def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None)
         state, done, rows = file.restore(carry[0], COLUMNS)
         return system.with_list(state), done, rows
     row = system.record(carry, 0)
-    if not np.isfinite(row["potential"]):
-        raise NonFinite("energy must be finite, got NaN or infinity at the start")
-    if file is not None:
+    if file is not None and np.isfinite(row["potential"]):
         file.write(system.frame(carry, row), carry[0], 0)
     return carry, 0, [row]
 
