@@ -18,7 +18,6 @@ from typing import Any, Literal
 import tyro
 import vimpnn_runs as vimpnn
 
-from jphys.allocation import keep_freed_memory
 from jphys.data import augmented_qm9
 
 ONE = {name: {"strategy": "distance", "auxiliary": (name,)} for name in vimpnn.ALL}
@@ -78,7 +77,7 @@ def folder_of(model: dict[str, Any], seed: int) -> str:
 
 def main(config: Config) -> None:
     """Train what is missing, write the table, print it."""
-    keep_freed_memory()
+    vimpnn.begin(config.preset)
     smoke = config.preset == "smoke"
     molecules, seeds = (60, 1) if smoke else (config.molecules, config.seeds)
     style = "smoke" if smoke else config.style

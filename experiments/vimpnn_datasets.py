@@ -21,7 +21,6 @@ import tyro
 import vimpnn_runs as vimpnn
 
 from jphys import figures
-from jphys.allocation import keep_freed_memory
 from jphys.data.scaled import ScaledSet, take_shapes
 from jphys.elements import SYMBOLS
 from jphys.reliability.stable_distance import predict
@@ -98,7 +97,7 @@ def curves(points: ScaledSet, models: dict) -> dict:
 
 def main(config: Config) -> None:
     """Train what is missing, write table and figures."""
-    keep_freed_memory()
+    vimpnn.begin(config.preset)
     smoke = config.preset == "smoke"
     style, seeds = ("smoke", 1) if smoke else (config.style, config.seeds)
     base = config.run / f"{config.data}-{style}"

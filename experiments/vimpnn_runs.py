@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from jphys import checkpoint, runs
+from jphys.allocation import keep_freed_memory
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, split_shapes, take, take_shapes
 from jphys.elements import SYMBOLS
@@ -51,6 +53,13 @@ class Parts:
     def data(self) -> Data:
         """What a run trains on."""
         return scaled_data(self.train, self.valid, self.test)
+
+
+def begin(preset: str) -> None:
+    """What a process does before its first computation; in a smoke run, compiling is most of the work."""
+    keep_freed_memory()
+    if preset == "smoke":
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 def parts_of(name: str, points: ScaledSet, fractions, seed: int, shapes: int = 0) -> Parts:
@@ -127,7 +136,7 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
             "n_test": len(parts.test),
             "epochs": lines[-1]["epoch"] + 1,
             "minutes": lines[-1]["seconds"] / 60,
-            "compilations": run.step._cache_size(),
+            "compilations": run.n_compilations,
             "test": judge(potential, params, parts.test),
         }
         runs.write_json(done, summary)

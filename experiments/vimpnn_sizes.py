@@ -18,7 +18,6 @@ import tyro
 import vimpnn_runs as vimpnn
 
 from jphys import checkpoint, figures
-from jphys.allocation import keep_freed_memory
 from jphys.data.scaled import take, take_shapes
 from jphys.reliability.stable_distance import predict
 
@@ -84,7 +83,7 @@ def figure_5(config: Config, style: str, folder: Path) -> bool:
 
 def main(config: Config) -> None:
     """Train what is missing, write results and figures."""
-    keep_freed_memory()
+    vimpnn.begin(config.preset)
     smoke = config.preset == "smoke"
     style = "smoke" if smoke else config.style
     base = config.run / f"crystal-growth-stable-{style}"

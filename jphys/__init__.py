@@ -12,17 +12,18 @@ from jphys.graph import Graph, make_graph
 from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from jphys import bonds, data, elements, md, models, reliability, training, units
+    from jphys import bonds, data, elements, engines, md, models, reliability, training, units
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
-    from jphys.models import TransformerConfig, make_potential
+    from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
 
 __all__ = [
     "Calculator",
     "Dynamics",
     "Graph",
+    "MessagePassingConfig",
     "Potential",
     "TransformerConfig",
     "__version__",
@@ -33,6 +34,7 @@ __all__ = [
     "energy_fn",
     "energy_forces_stress",
     "energy_neighbor_list",
+    "engines",
     "graph",
     "hessian",
     "load",
@@ -51,6 +53,7 @@ __all__ = [
 
 _HOME = {
     "Calculator": "jphys.calculator",
+    "MessagePassingConfig": "jphys.models",
     "Potential": "jphys.models.potential",
     "TransformerConfig": "jphys.models",
     "Dynamics": "jphys.md",
@@ -63,7 +66,7 @@ _HOME = {
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
 }
-_MODULES = ("bonds", "data", "elements", "md", "models", "reliability", "training", "units")
+_MODULES = ("bonds", "data", "elements", "engines", "md", "models", "reliability", "training", "units")
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,11 @@ class Run:
     key: jax.Array
     mesh: Mesh
 
+    @property
+    def n_compilations(self) -> int:
+        """Programs that the step was compiled into so far; a whole run needs one."""
+        return self.step._cache_size()
+
 
 def split_data(structures: Structures, seed: int) -> Data:
     """80/5/15 by seeded permutation; references by least squares on the training part alone."""

@@ -58,7 +58,7 @@ def test_a_run_learns_and_compiles_once(finished, data):
     first, last = lines[0]["losses"], lines[-1]["losses"]
     assert last["energy"] < 0.5 * first["energy"] and last["auxiliary"] < first["auxiliary"]
     assert set(lines[-1]["valid"]) == {"mae_energy_mev"}
-    assert run.step._cache_size() == 1
+    assert run.n_compilations == 1
     potential, _ = checkpoint.load(folder / "best")
     assert potential.config.energy_scale == pytest.approx(
         np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))

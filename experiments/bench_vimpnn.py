@@ -1,0 +1,140 @@
+"""What an energy of VIMPNN costs beside DFT and GFN2-xTB on the same molecules, and what training costs.
+
+    python experiments/bench_vimpnn.py                # with what is installed of PySCF and tblite
+    python experiments/bench_vimpnn.py --dft 0        # without DFT, which takes minutes
+
+The paper: five orders of magnitude against DFT, 7 ms per energy. Molecules of Augmented QM9; random
+parameters of the paper's sizes (their values do not matter here). Everything in one run, interleaved,
+medians; DFT once per molecule. One "batched" energy is that of a molecule in a batch of 256. Engines run on
+one thread.
+"""
+
+import dataclasses
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import tyro
+import vimpnn_runs as vimpnn
+from bench_timing import Candidate, cpu_name, measure, table
+
+from jphys import runs
+from jphys.allocation import keep_freed_memory
+from jphys.data import augmented_qm9
+from jphys.data.scaled import ScaledSet, take
+from jphys.data.structures import graphs
+from jphys.engines import make_engine
+from jphys.graph import batch, pad
+from jphys.models import MessagePassingConfig, make_potential
+from jphys.models.potential import felt_only
+from jphys.training.setup import prepare
+
+MODELS = {"MPNN": vimpnn.MPNN, "VIMPNN": vimpnn.VIMPNN}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Sizes of the measurement."""
+
+    molecules: int = 256
+    """Random molecules of Augmented QM9 at their stable distances, in one batch."""
+    dft: int = 4
+    """Of these, how many also by B3LYP/6-31G(2df,p) (PySCF); 0 for none."""
+    rounds: int = 10
+    """Each times every candidate in turn."""
+    output: Path = Path("bench_vimpnn.json")
+    """Where the JSON goes."""
+
+    def __post_init__(self):
+        for name, least in (("molecules", 2), ("dft", 0), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def chosen(config: Config) -> ScaledSet:
+    """Random molecules, each at the scale nearest to 1."""
+    points = augmented_qm9.load()
+    near = np.flatnonzero(np.abs(points.scale - 1) < 0.04)
+    return take(points, np.sort(np.random.default_rng(0).permutation(near)[: config.molecules]))
+
+
+def network(name: str, model: dict[str, Any], points: ScaledSet) -> list[Candidate]:
+    """Energies of the whole batch, and of its first molecule alone."""
+    potential = make_potential(MessagePassingConfig(**model))
+    made = felt_only(potential, graphs(points.structures, cutoff=potential.cutoff, all_pairs=False))
+    params = jax.jit(potential.init)(jax.random.key(0), made[0])
+    joined = batch(made)
+    whole = pad(joined, len(joined.nodes.species) + 1, len(joined.senders) + 1, len(made) + 1)
+    energy, found = jax.jit(potential.energy), []
+    for label, graph, count in ((f"{name}, batched", whole, len(made)), (f"{name}, one by one", made[0], 1)):
+        placed = jax.device_put(graph)
+        found.append(Candidate(label, lambda _, g=placed: jax.block_until_ready(energy(params, g)), count))
+    return found
+
+
+def training(name: str, model: dict[str, Any], points: ScaledSet) -> Candidate:
+    """Steps on batches of 64."""
+    run = prepare(
+        vimpnn.train_config("fast", model, 0, epochs=4), vimpnn.Parts("", points, points, points).data()
+    )
+    state = run.state
+
+    def step(number: int) -> None:
+        nonlocal state
+        state, report = run.step(state, run.dataset, run.plan[number % len(run.plan)], run.key)
+        jax.block_until_ready(report)
+
+    return Candidate(f"{name}, training", step, run.config.batch_size)
+
+
+def engine_seconds(name: str, points: ScaledSet, count: int) -> list[float]:
+    """Seconds of each of the first `count` molecules."""
+    engine, part = make_engine(name), take(points, np.arange(count)).structures
+    ends, seconds = np.cumsum(part.n_atoms), []
+    for start, end in zip(ends - part.n_atoms, ends):
+        began = time.perf_counter()
+        result = engine.energy(part.species[start:end], part.positions[start:end], None)
+        seconds.append(time.perf_counter() - began)
+        if not result.converged:
+            raise RuntimeError(f"{name} must converge for molecule {len(seconds)}, it did not")
+    return seconds
+
+
+def main(config: Config) -> None:
+    """Measure, print, write."""
+    keep_freed_memory()
+    points, candidates = chosen(config), []
+    for name, model in MODELS.items():
+        candidates += [*network(name, model, points), training(name, model, points)]
+    measure(candidates, config.rounds)
+    rows = [
+        {"what": one.name, "ms per molecule": 1e3 * one.per_unit, "per second": 1 / one.per_unit}
+        for one in candidates
+    ]
+    ours = {one.name: one.per_unit for one in candidates}["VIMPNN, batched"]
+    ratios = {}
+    for name, count in (("gfn2-xtb", min(32, config.molecules)), ("pyscf", config.dft)):
+        try:
+            seconds = engine_seconds(name, points, count) if count else []
+        except ImportError as error:
+            print(f"{name} left out: {error}")
+            continue
+        if seconds:
+            median = statistics.median(seconds)
+            rows.append({"what": name, "ms per molecule": 1e3 * median, "per second": 1 / median})
+            ratios[f"{name} / VIMPNN, batched"] = median / ours
+    print(table(rows))
+    print(table([{"ratio": key, "measured": value} for key, value in ratios.items()]))
+    machine = runs.environment() | {"cpu": cpu_name()}
+    runs.write_json(config.output, {"environment": machine, "rows": rows, "ratios": ratios})
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,102 @@
+"""The scripts of the bond-typed family as a user runs them, at their smallest size."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / name), *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_a_table_of_strategies_and_again(tmp_path):
+    """The second call trains nothing: every summary is there."""
+    arguments = ("vimpnn_ablation.py", "--table", "4", "--preset", "smoke", "--run", str(tmp_path))
+    said = run(*arguments)
+    (folder,) = tmp_path.iterdir()
+    table = read(folder / "table4.json")
+    assert list(table["rows"]) == ["a.ii + atoms", "a.ii + orbitals", "a.ii + scale"]
+    for row in table["rows"].values():
+        assert row["seeds"] == 1 and row["mae"]["mean"] > 0 and row["dsc"]["mean"] is not None
+    summaries = sorted(folder.glob("*/summary.json"))
+    assert len(summaries) == 3 and all(read(path)["compilations"] == 1 for path in summaries)
+    times = [path.stat().st_mtime_ns for path in summaries]
+    assert run(*arguments).splitlines()[:3] == said.splitlines()[:3]
+    assert [path.stat().st_mtime_ns for path in summaries] == times
+
+
+@pytest.mark.slow
+def test_clusters_from_training_to_contributions(tmp_path):
+    """Table 2 and figure 3, 4 on stretched clusters; figure 5 and 6; figure 7 from the trained model."""
+    run(
+        "vimpnn_datasets.py", "--data", "crystal-growth-unstable", "--preset", "smoke", "--run", str(tmp_path)
+    )
+    folder = tmp_path / "crystal-growth-unstable-smoke"
+    table = read(folder / "table2-crystal-growth-unstable.json")
+    assert set(table["rows"]) == {"MPNN", "VIMPNN"} and set(table["mae_by_element"]["MPNN"]) <= {"Al", "Cu"}
+    assert (folder / "fig3-crystal-growth-unstable.png").stat().st_size > 5000
+    said = run("vimpnn_sizes.py", "--preset", "smoke", "--run", str(tmp_path), "--largest", "60")
+    sizes = tmp_path / "crystal-growth-stable-smoke"
+    assert (sizes / "fig6.png").exists() and (sizes / "fig5.png").exists() and "not made" not in said
+    rows = read(sizes / "sizes.json")["mae_by_size"]
+    assert list(rows) == ["all sizes", "up to 60 atoms"] and rows["all sizes"]["VIMPNN"]
+    model = folder / "VIMPNN-0" / "best"
+    run("vimpnn_contributions.py", "--model", str(model), "--points", "7", "--output", str(tmp_path / "out"))
+    found = read(tmp_path / "out" / "contributions.json")
+    assert len(found["energy"]) == 7 and 0 < found["at_lattice_site"]["share"] < 1
+    assert found["at_lattice_site"]["distance"] == pytest.approx(3.995 / 2**0.5, abs=0.3)
+
+
+@pytest.mark.slow
+def test_the_crystals(tmp_path):
+    run("vimpnn_datasets.py", "--data", "infinite-crystal", "--preset", "smoke", "--run", str(tmp_path))
+    folder = tmp_path / "infinite-crystal-smoke"
+    table = read(folder / "table2-infinite-crystal.json")
+    assert table["n_train"] == 16 and table["rows"]["VIMPNN"]["dsc"]["mean"] is not None
+    assert (folder / "fig4-infinite-crystal.png").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark(tmp_path):
+    """GFN2-xTB comes with the test extra; DFT is left out by its flag."""
+    output = tmp_path / "bench.json"
+    run("bench_vimpnn.py", "--molecules", "8", "--dft", "0", "--rounds", "1", "--output", str(output))
+    found = read(output)
+    assert found["ratios"]["gfn2-xtb / VIMPNN, batched"] > 0 and len(found["rows"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("vimpnn_ablation.py", ("--table", "2"), "invalid choice '2'"),
+        ("vimpnn_ablation.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
+        ("vimpnn_datasets.py", ("--data", "qm9"), "invalid choice 'qm9'"),
+        ("vimpnn_datasets.py", ("--labels", "nowhere.npz", "--data", "infinite-crystal"), "nowhere.npz"),
+        ("vimpnn_sizes.py", ("--largest", "3"), "largest must be at least 16, got 3"),
+        ("vimpnn_contributions.py", ("--model", "nowhere"), "nowhere"),
+        ("bench_vimpnn.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
+    ],
+)
+def test_what_is_refused(refusal, script, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refusal(script, *arguments)
+    assert not list(tmp_path.iterdir())
