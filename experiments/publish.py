@@ -1,9 +1,10 @@
 """Put the best parameters of a finished run into the package as a pretrained model, with its card.
 
     python experiments/publish.py --run runs/best-cpu-physics-0 --name qm9-small
+    python experiments/publish.py --run runs/vimpnn/augmented-qm9-fast/VIMPNN-0 --name vimpnn-qm9
 
-Writes jphys/pretrained/<name>/ and docs/results/<name>.json; every number of the card comes from the run's
-summary.json. Afterwards: experiments/render_results.py.
+Writes jphys/pretrained/<name>/ and, of a run of train.py, docs/results/<name>.json; every number of the card
+comes from the run's summary.json. Afterwards: experiments/render_results.py.
 """
 
 import dataclasses
@@ -45,6 +46,28 @@ with zero-point energy, relative to fitted energies per element (`jphys.referenc
 - Energies contain the zero-point energy, as QM9's U0 does.
 """
 
+SCALED_CARD = """# {name}
+
+Energy of neutral closed-shell molecules of H, C, N, O, F whose distances are all scaled by one factor from
+0.9 to 1.5, by GFN2-xTB, relative to fitted energies per element (`jphys.reference_energy` gives their sum).
+
+- **Data**: {data}, {n_train} points to train, {n_test} to test, split by molecule with seed {seed}. Molecules
+  of QM9, Ramakrishnan et al. 2014 (doi:10.1038/sdata.2014.22), CC0; labels by tblite.
+- **Model**: `{model}`; {epochs} epochs, {minutes:.0f} minutes.
+
+| measured on the test part | |
+|---|---|
+| MAE | {test[mae][mean]:.3f} eV per molecule |
+| relative error | {test[re][mean]:.5f} |
+| error of the stable distance | {test[dsc][mean]:.4f} Å |
+
+## Limits
+
+- Needs bonds: atoms that are not bonded do not feel each other.
+- Knows molecules that are scaled as a whole. Forces on single atoms, torsions, reactions and anything that
+  moves freely are outside: for relaxation and dynamics take `qm9-small`.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -77,9 +100,14 @@ def main(config: Config) -> None:
         raise ValueError(f"run must be a finished run folder with summary.json, got {config.run}")
     summary = json.loads(path.read_text(encoding="utf-8"))
     potential, params = checkpoint.load(config.run / "best")
+    target = ROOT / "jphys" / "pretrained" / config.name
+    if "style" in summary:
+        card = SCALED_CARD.format(name=config.name, **summary)
+        print(checkpoint.save(target, potential, params, card=card))
+        return
     minutes = summary["seconds"]["train"] / 60
     card = CARD.format(name=config.name, minutes=minutes, rows=measured_rows(summary), **summary)
-    print(checkpoint.save(ROOT / "jphys" / "pretrained" / config.name, potential, params, card=card))
+    print(checkpoint.save(target, potential, params, card=card))
     results = ROOT / "docs" / "results"
     results.mkdir(parents=True, exist_ok=True)
     print(shutil.copy(path, results / f"{config.name}.json"))

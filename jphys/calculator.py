@@ -11,7 +11,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from jphys.derivatives import energy_and_forces, energy_forces_stress
 from jphys.graph import from_ase, pad
-from jphys.models.potential import Potential, check_elements
+from jphys.models.potential import Potential, check_bonds, check_elements
 
 GROWTH = 1.25  # a shape that no longer fits grows to this multiple of what is needed
 
@@ -73,6 +73,7 @@ class Calculator(AseCalculator):
     def _graph(self, atoms: ase.Atoms) -> Any:
         """Padded graph of the atoms; the shape only ever grows."""
         check_elements(self.potential, atoms.numbers)
+        check_bonds(self.potential, atoms.numbers, self.bonds)
         graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=self.bonds)
         n_node, n_edge = self.room
         self.room = _grown(n_node, len(graph.nodes.species) + 1), _grown(n_edge, max(len(graph.senders), 1))

@@ -13,7 +13,7 @@ from jphys.coordinates import CELL_ROWS, Freedom
 from jphys.derivatives import energy_function
 from jphys.evaluation import energies, stresses
 from jphys.graph import Graph, with_cell, with_edges_within, with_positions
-from jphys.models.potential import Potential, check_elements
+from jphys.models.potential import Potential, check_bonds, check_elements
 
 STATUS = {lanes.CONVERGED: "converged", lanes.MAX_STEPS: "max_steps", lanes.NONFINITE: "nonfinite"}
 SKIN = 0.5
@@ -149,6 +149,7 @@ def _check(potential, graphs, fmaxes, max_steps, n_lanes) -> None:
             )
         if isinstance(potential, Potential):
             check_elements(potential, graph.nodes.species)
+            check_bonds(potential, graph.nodes.species, np.flatnonzero(graph.edges.bond_type))
 
 
 def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from jphys.derivatives import energy_function
 from jphys.elements import check_species
 from jphys.graph import ROUNDED, Edges, Graph, check_room_for_bonds, make_graph, with_positions
 from jphys.md.lattice import Lattice, as_matrix, heights, is_fractional, is_free, seen, slopes
-from jphys.models.potential import Potential, check_elements
+from jphys.models.potential import Potential, check_bonds, check_elements
 from jphys.neighbors import all_images
 
 SHRINKS = 0.8  # images are held for boxes down to this fraction of the given one
@@ -60,6 +60,7 @@ def energy_fn(
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
         check_elements(potential, species)
+        check_bonds(potential, species, bonds)
     template = make_graph(species, np.zeros((len(species), 3)), bonds=bonds)
     fractional = is_fractional(box, displacement_fn, fractional_coordinates)
     if box is not None:

@@ -11,7 +11,7 @@ from jphys.elements import check_species
 from jphys.graph import Edges, Globals, Graph, Nodes
 from jphys.md.lattice import Lattice, is_fractional, is_free
 from jphys.md.lists import Lists, NeighborFns, Neighbors
-from jphys.models.potential import Potential, check_elements
+from jphys.models.potential import Potential, check_bonds, check_elements
 
 
 def energy_neighbor_list(
@@ -59,6 +59,7 @@ def energy_neighbor_list(
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
         check_elements(potential, species)
+        check_bonds(potential, species, bonds)
     cutoff = getattr(potential, "cutoff", None)
     if cutoff is None:
         raise ValueError("potential must have a cutoff to be used with a neighbour list, got None")

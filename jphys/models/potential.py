@@ -80,12 +80,17 @@ def felt_only(potential: Potential, graphs: list[Graph]) -> list[Graph]:
 def check_bonds(potential: Potential, species, bonds) -> None:
     """Refuse a molecule without bonds for a potential whose atoms see each other along bonds.
 
+    Args:
+        potential: the model.
+        species: (n,) atomic numbers.
+        bonds: what is known of bonds; None or empty for nothing.
+
     Raises:
-        ValueError: if bonds are None and needed.
+        ValueError: if there are none and more than one atom that is no metal.
     """
     lone = len(species) < 2 or elements.IS_METAL[np.asarray(species)].all()
-    if potential.needs_bonds and bonds is None and not lone:
-        raise ValueError("bonds must be given for a potential that passes messages along them, got None")
+    if potential.needs_bonds and (bonds is None or not len(bonds)) and not lone:
+        raise ValueError("bonds must be given for a potential that passes messages along them, got none")
 
 
 def reference_energies(potential: Potential) -> dict[int, float]:
