@@ -8,6 +8,7 @@ Prints the energies before and after, and writes relaxed.extxyz and, for molecul
 those of the model's data: for qm9-small B3LYP/6-31G(2df,p) total energies.
 """
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ class Config:
     """What to relax, on which surface, and where the result goes.
 
     Raises:
-        ValueError: without smiles and input, or a threshold that is not positive.
+        ValueError: without smiles and input, an output that is a file, or a threshold that is not positive.
     """
 
     smiles: tuple[str, ...] = ()
@@ -56,6 +57,8 @@ class Config:
             raise ValueError("smiles or input must be given, got neither")
         if self.input is not None and not self.input.is_file():
             raise ValueError(f"input must be an existing file, got {self.input}")
+        if self.output.exists() and not self.output.is_dir():
+            raise ValueError(f"output must be a folder, got the file {self.output}")
         if not self.fmax > 0:
             raise ValueError(f"fmax must be positive, got {self.fmax}")
 
@@ -74,23 +77,49 @@ def fixed_atoms(atoms: ase.Atoms) -> np.ndarray:
     return held
 
 
-def structures(config: Config, cutoff: float) -> tuple[list[str], list[jphys.Graph], list]:
+def structures(config: Config, potential: jphys.Potential) -> tuple[list[str], list[jphys.Graph], list]:
     """Names, graphs and fixed atoms of everything asked for."""
     names, made, fixed = [], [], []
     for smiles in config.smiles:
-        species, positions, order = bonds.embed_smiles(smiles, seed=config.seed)
+        with naming(smiles):
+            species, positions, order = bonds.embed_smiles(smiles, seed=config.seed)
+            jphys.reference_energy(potential, species)
+            made.append(jphys.make_graph(species, positions, bonds=order))
         names.append(smiles)
-        made.append(jphys.make_graph(species, positions, bonds=order))
         fixed.append(None)
-    if config.input is not None:
-        read: list[Any] = list(ase.io.iread(config.input))
-        if not read:
-            raise ValueError(f"input must hold a structure, got none in {config.input}")
-        for atoms in read:
-            names.append(str(atoms.symbols))
-            made.append(jphys.graph.from_ase(atoms, cutoff=cutoff if atoms.pbc.all() else None))
+    for index, atoms in enumerate([] if config.input is None else read(config.input)):
+        names.append(str(atoms.symbols))
+        with naming(f"{config.input}, structure {index} ({names[-1]})"):
+            jphys.reference_energy(potential, atoms.numbers)
+            made.append(jphys.graph.from_ase(atoms, cutoff=potential.cutoff if atoms.pbc.all() else None))
             fixed.append(fixed_atoms(atoms))
     return names, made, fixed
+
+
+@contextlib.contextmanager
+def naming(place: str):
+    """Errors of values, with the place where the value comes from."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def read(file: Path) -> list[Any]:
+    """All structures of a file, by ASE.
+
+    Raises:
+        ValueError: for a file that ASE cannot read, an empty one, or a structure without atoms.
+    """
+    try:
+        found: list[Any] = list(ase.io.iread(file))
+    except Exception as error:  # each of ASE's formats fails in its own way
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        kind = type(error).__name__
+        raise ValueError(f"input must be a file that ASE reads, got {file}: {kind}: {reason}") from error
+    if not found or not all(len(atoms) for atoms in found):
+        raise ValueError(f"input must hold structures with atoms, got none in {file}")
+    return found
 
 
 def write(file: Path, names: list[str], energies, result) -> None:
@@ -120,13 +149,13 @@ def print_table(names: list[str], before, forces, after, result) -> None:
 def main(config: Config) -> None:
     """Relax, print, write."""
     potential, params = jphys.load(config.model)
-    names, starts, fixed = structures(config, potential.cutoff)
+    names, starts, fixed = structures(config, potential)
+    config.output.mkdir(parents=True, exist_ok=True)
     totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
     energies, forces = evaluate(potential, params, starts)
     settings = {"fmax": config.fmax, "max_steps": config.max_steps, "relax_cell": config.relax_cell}
     result = jphys.relax(potential, params, starts, fixed=fixed, progress=True, **settings)
     print_table(names, energies + totals, forces, result.energy + totals, result)
-    config.output.mkdir(parents=True, exist_ok=True)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)
     free = [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]
     if free:
@@ -140,5 +169,5 @@ def main(config: Config) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -57,3 +57,38 @@ def test_smiles_and_a_file_together(tmp_path):
 )
 def test_what_cannot_be_relaxed_is_named(refusal, arguments, message):
     assert message in refusal("relax.py", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("empty.xyz", "", "input must be a file that ASE reads, got"),
+        ("junk.xyz", "no structure\n\x00\n", "input must be a file that ASE reads, got"),
+        ("water.unknown", "O 0 0 0\n", "input must be a file that ASE reads, got"),
+        ("element.xyz", "1\n\nXx 0 0 0\n", "input must be a file that ASE reads, got"),
+        ("nothing.xyz", "0\n\n", "input must hold structures with atoms, got none in"),
+        ("iron.xyz", "1\n\nFe 0 0 0\n", "structure 0 (Fe): species must be among the potential's elements"),
+        (
+            "ion.xyz",
+            '1\nProperties=species:S:1:pos:R:3:initial_charges:R:1 pbc="F F F"\nO 0 0 0 -1\n',
+            "structure 0 (O): initial charges must be zero",
+        ),
+    ],
+)
+def test_files_that_cannot_be_relaxed_are_named(refusal, tmp_path, name, text, message):
+    """In one line, with the file."""
+    file = tmp_path / name
+    file.write_text(text)
+    said = refusal("relax.py", "--input", str(file), "--output", str(tmp_path / "out"))
+    assert message in said and str(file) in said and not (tmp_path / "out").exists()
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_an_output_that_is_a_file_is_named_before_anything_is_relaxed(refusal, tmp_path):
+    file = tmp_path / "taken"
+    file.write_text("")
+    assert f"output must be a folder, got the file {file}" in refusal(
+        "relax.py", "--smiles", "C", "--output", str(file)
+    )
+    inside = refusal("relax.py", "--smiles", "C", "--output", str(file / "below"))
+    assert "error: " in inside and "fmax" not in inside and str(file) in inside
