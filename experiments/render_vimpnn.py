@@ -132,7 +132,7 @@ def insert(text: str, name: str, made: str, page: Path) -> str:
 def main(config: Config) -> None:
     """Render, then write or compare."""
     made = text = config.page.read_text("utf-8")
-    files = [*sorted(config.results.glob("table*.json")), *config.results.glob("sizes.json")]
+    files = [*sorted(config.results.glob("table*.json")), *config.results.glob("s*.json")]
     for file in [*files, *config.results.glob("bench.json")]:
         made = insert(made, file.stem, section(file.stem, json.loads(file.read_text("utf-8"))), config.page)
     if config.check and made != text:

@@ -67,6 +67,17 @@ def test_clusters_from_training_to_contributions(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_styles(tmp_path):
+    """The paper's settings validate after every epoch of Adam, as the fast ones of Muon."""
+    run("vimpnn_styles.py", "--preset", "smoke", "--run", str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    table = read(folder / "styles.json")
+    assert list(table["rows"]) == ["paper", "fast", "fast, 36 epochs"]
+    assert read(folder / "paper" / "config.json")["fields"]["optimizer"] == "adam"
+    assert (folder / "styles.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
 def test_the_crystals(tmp_path):
     run("vimpnn_datasets.py", "--data", "infinite-crystal", "--preset", "smoke", "--run", str(tmp_path))
     folder = tmp_path / "infinite-crystal-smoke"
