@@ -163,7 +163,13 @@ def test_constant_pressure_finds_the_volume():
     """Soft spheres under 5 GPa: the box shrinks past what its first list can hold, down to many images."""
     atoms = bulk("Ar", "sc", a=3.9).repeat(3)
     dynamics = jphys.Dynamics(ensemble="npt_nose_hoover", dt=2.0, temperature=50, pressure=5.0)
-    found = simulate(repulsive, atoms, steps=600, every=20, dynamics=dynamics)
+    atoms.set_momenta(thermal_momenta(atoms.get_masses(), 50 * units.KELVIN, 0))
+    settings = {"every": 20, "dynamics": dynamics}
+    found = simulate(repulsive, atoms, steps=600, **settings)
+    roomy = simulate(repulsive, atoms, steps=600, capacity=6.0, skin=6.0, **settings)
+    assert roomy.n_reruns == 0
+    np.testing.assert_allclose(found.volume, roomy.volume, rtol=1e-3)
+    np.testing.assert_allclose(found.potential, roomy.potential, rtol=5e-3)
     assert found.volume[0] == pytest.approx(atoms.get_volume(), rel=1e-5)
     assert found.volume[-1] < 0.8 * found.volume[0] and found.n_reruns > 0
     assert np.ptp(found.conserved) < 0.02 * np.ptp(found.potential)
@@ -208,6 +214,37 @@ def test_a_collapse_gives_what_a_large_list_gives():
     assert tight.potential[-1] < 2 * tight.potential[0] < 0  # it did collapse
     np.testing.assert_allclose(tight.potential, roomy.potential, rtol=1e-3)
     np.testing.assert_allclose(tight.atoms.positions, roomy.atoms.positions, atol=2e-2)
+
+
+def collapsing() -> Atoms:
+    """A loose block at rest that falls together."""
+    atoms = bulk("Ar", "sc", a=3.6).repeat((3, 6, 6))
+    atoms.pbc = False
+    atoms.rattle(0.2, seed=0)
+    atoms.set_momenta(np.full((108, 3), 1e-12))
+    return atoms
+
+
+def colliding() -> Atoms:
+    """Two blocks that fly at each other at 0.06 Å/fs, out of each other's reach at first."""
+    atoms = bulk("Ar", "sc", a=2.6).repeat((3, 6, 6))
+    atoms.pbc = False
+    left = atoms.positions[:, 0] < 3.5
+    atoms.positions[~left, 0] += 3.0
+    speed = np.where(left, 0.03, -0.03)[:, None] * [1.0, 0.0, 0.0] / units.FEMTOSECOND
+    atoms.set_momenta(speed * atoms.get_masses()[:, None])
+    return atoms
+
+
+@pytest.mark.parametrize(("start", "energy"), [(collapsing, attractive), (colliding, repulsive)])
+def test_a_list_that_overflows_gives_what_a_roomy_one_gives(start, energy):
+    settings = {"steps": 60, "every": 10, "dynamics": jphys.Dynamics(dt=3.0)}
+    tight = simulate(energy, start(), capacity=1.0, **settings)
+    roomy = simulate(energy, start(), capacity=8.0, **settings)
+    assert tight.n_reruns > 0 and roomy.n_reruns == 0
+    assert np.ptp(roomy.potential) > 0.3 * abs(roomy.potential[0])  # something happened
+    np.testing.assert_allclose(tight.potential, roomy.potential, rtol=1e-4)
+    np.testing.assert_allclose(tight.atoms.positions, roomy.atoms.positions, atol=2e-3)
 
 
 @pytest.mark.parametrize("in_forces", [True, False])
