@@ -170,7 +170,8 @@ class MessagePassing(nn.Module):
             part, gates = rows
             content = ops.silu(sent + part)
             if apart:
-                return (gates[:, :, None] * content[:, None, :]).reshape(len(content), -1)
+                pieces = gates[:, :, None] * content[:, None, :]
+                return pieces.reshape(len(content), gates.shape[1] * content.shape[1])
             factor = jnp.sum(gates, axis=-1, keepdims=True) if weight is None else gates @ weight
             return content * factor
 

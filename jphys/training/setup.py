@@ -101,6 +101,18 @@ def fitted_model(config: TrainConfig, data: Data):
     return dataclasses.replace(model, energy_scale=float(max(spread, 1e-3)))
 
 
+def check_heads(config: TrainConfig, potential: Potential) -> None:
+    """Refuse losses of heads that the model does not have.
+
+    Raises:
+        ValueError: naming the loss.
+    """
+    if config.losses.mask and potential.element_logits is None:
+        raise ValueError(
+            f"mask must be 0 for a model that predicts no hidden atoms, got {config.losses.mask}"
+        )
+
+
 def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     """Data, model, plan and compiled-once step of a run.
 
@@ -117,6 +129,7 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     )
     model = fitted_model(config, data)
     potential, mesh = make_potential(model), data_mesh()
+    check_heads(config, potential)
     dataset = make_dataset(
         data.train.structures,
         data.train.energy,

@@ -23,7 +23,6 @@ RANDOM = {
     "pairs, token, bonds": TransformerConfig(**SMALL, blocks=2, cls_token="full", bond_mask=True),
     "atoms, bonds": TransformerConfig(**SMALL, blocks=1, readout="atoms", bond_mask=True),
     "token": TransformerConfig(**SMALL, blocks=1, readout="cls", cls_token="full"),
-    "MPNN": MessagePassingConfig(**CHANNELS, strategy="edge"),
     "VIMPNN a.ii": MessagePassingConfig(**CHANNELS, strategy="a.ii"),
     "VIMPNN c": MessagePassingConfig(**CHANNELS, strategy="c"),
 }

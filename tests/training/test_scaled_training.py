@@ -15,7 +15,7 @@ from jphys.data.scaled import take as take_points
 from jphys.data.structures import take
 from jphys.graph import batch, make_graph, pad
 from jphys.models import MessagePassingConfig
-from jphys.objectives import ObjectiveConfig
+from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import TrainConfig
 from jphys.training.loop import learning_rate_factor, train
 from jphys.training.setup import prepare, scaled_data
@@ -114,6 +114,23 @@ def test_the_factor_scales_the_updates(data):
 def test_losses_for_stable_structures_are_refused(data):
     with pytest.raises(ValueError, match="zero_force, bound and restore must be 0 for structures"):
         prepare(dataclasses.replace(CONFIG, losses=ObjectiveConfig(zero_force=1.0)), data)
+
+
+@pytest.mark.slow
+def test_the_losses_of_stable_structures_train_it_too():
+    """Energy, zero force, bound, restoring forces of displaced molecules; it cannot predict hidden atoms."""
+    losses = dataclasses.replace(OBJECTIVES["physics"], mask=0.0, zero_force=0.1)
+    config = TrainConfig(epochs=1, batch_size=8, structures=40, model=MODEL, losses=losses)
+    run = prepare(config, load_small())
+    before = jax.device_get(run.state.params)
+    state, _ = run.step(run.state, run.dataset, run.plan[0], run.key)  # the warm-up starts at zero
+    state, report = run.step(state, run.dataset, run.plan[1], run.key)
+    assert set(report.losses) == {"energy", "zero_force", "bound", "restore", "total"}
+    assert np.isfinite(report.gradient_norm) and all(np.isfinite(v) for v in report.losses.values())
+    moved = jax.tree.map(lambda new, old: np.any(np.asarray(new) != old), state.params, before)
+    assert all(jax.tree.leaves({name: moved[name] for name in moved if not name.startswith("f_aux")}))
+    with pytest.raises(ValueError, match="mask must be 0 for a model that predicts no hidden atoms"):
+        prepare(dataclasses.replace(config, losses=OBJECTIVES["physics"]), load_small())
 
 
 def test_auxiliary_loss_by_hand():
