@@ -10,7 +10,9 @@ from ase.neighborlist import neighbor_list
 from jax_md import quantity, space
 
 import jphys
+from jphys import ops
 from jphys.graph import from_ase
+from jphys.models.potential import Potential
 
 CUTOFF = 5.0
 MODEL = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=CUTOFF, max_z=30)
@@ -124,6 +126,43 @@ def free() -> dict[str, Atoms]:
         "50 Å apart": molecule("H2O") + far,
         "one atom": atom,
     }
+
+
+def spheres(params, graph):
+    """½·ε·(1 − d/5 Å)³ per edge: cheap, and every edge matters."""
+    inside = jnp.maximum(1.0 - ops.edge_distances(graph) / CUTOFF, 0.0) * graph.edges.mask
+    return ops.sum_over_graphs(ops.sum_at_receivers(0.5 * params * inside**3, graph), graph)
+
+
+SPHERES = Potential(MODEL, CUTOFF, lambda key, graph: {}, spheres, spheres)
+
+
+@pytest.mark.parametrize("name", ["triclinic", "free"])
+def test_cells_of_atoms_find_the_pairs_of_ase(name):
+    """Sides of 28 and 30 Å: from four times cutoff + skin on, jax-md sorts atoms into cells first."""
+    rng = np.random.default_rng(7)
+    cell = 28.0 * np.array([[1.0, 0.0, 0.0], [0.25, 1.0, 0.0], [-0.2, 0.15, 1.0]])
+    atoms = Atoms("Ar500", rng.uniform(0, 1, (500, 3)) @ cell, cell=cell, pbc=True)
+    if name == "free":
+        atoms = Atoms("Ar500", rng.uniform(-15, 15, (500, 3)))
+    one, box = jnp.float32(1.0), cell.T if name == "triclinic" else None
+    lists, energy = jphys.energy_neighbor_list(
+        SPHERES, one, atoms.numbers, box, fractional_coordinates=False if name == "triclinic" else None
+    )
+    found = lists.allocate(jnp.asarray(atoms.positions, jnp.float32))
+    assert found.found.cell_list_capacity is not None  # jax-md's word for having made cells
+    update = jax.jit(lambda neighbor, R: neighbor.update(R))
+    for _ in range(2):
+        distances = neighbor_list("d", atoms, CUTOFF)
+        expected = 0.5 * np.sum((1.0 - distances / CUTOFF) ** 3)
+        R = jnp.asarray(atoms.positions, jnp.float32)
+        found = update(found, R)
+        assert not bool(found.did_buffer_overflow)
+        value, gradient = jax.jit(jax.value_and_grad(energy))(R, found)
+        _, forces = jphys.energy_and_forces(SPHERES)(one, from_ase(atoms, cutoff=CUTOFF))
+        assert float(value) == pytest.approx(expected, rel=1e-5)
+        np.testing.assert_allclose(-gradient, forces, atol=1e-5)
+        atoms.positions += rng.uniform(-0.6, 0.6, (500, 3))  # farther than the skin allows
 
 
 @pytest.mark.slow
