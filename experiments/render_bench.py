@@ -7,14 +7,12 @@ With --check nothing is written: the exit status says whether the page is up to 
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
 from bench_timing import report
-
-START, END = "<!-- simulation:start -->", "<!-- simulation:end -->"
+from pages import finish, insert
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +37,13 @@ def section(found: dict[str, Any]) -> str:
     return f"{machine}, {versions}, {load}; {sizes}, peer {config['peer']}.\n\n{report(found)}"
 
 
-def insert(text: str, tables: str, page: Path) -> str:
-    """The text with the tables between its markers."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{page} must have {START} once and {END} once after it")
-    return text[: text.index(START) + len(START)] + f"\n{tables}\n" + text[text.index(END) :]
-
-
 def main(config: Config) -> None:
     """Render, then write or compare."""
-    text = config.page.read_text("utf-8")
     found = [json.loads(path.read_text("utf-8")) for path in config.measurements]
-    made = insert(text, "\n\n".join(map(section, found)), config.page)
-    if config.check and made != text:
-        sys.exit(
-            f"{config.page} must be rendered again: experiments/render_bench.py docs/results/bench/*.json"
-        )
-    if not config.check:
-        config.page.write_text(made, "utf-8")
+    tables = "\n\n".join(map(section, found))
+    made = insert(config.page.read_text("utf-8"), "simulation", tables, config.page)
+    command = "experiments/render_bench.py docs/results/bench/*.json"
+    finish(config.page, made, check=config.check, command=command)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ With --check nothing is written: the exit status says whether the table is up to
 
 import dataclasses
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tyro
+from pages import finish, insert
 
-START, END = "<!-- results:start -->", "<!-- results:end -->"
 HEADS = (
     *("training", "MAE_E meV", "MAE_F eV/Å", "ΔP Å, σ=0.1, mean", "ΔP < 0.1 Å", "rise / GFN2-xTB, σ=0.05"),
     *("force correlation, σ=0.05", "same, σ=0.1", "minutes: training", "all"),
@@ -178,22 +177,13 @@ def line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def insert(text: str, table: str, readme: Path) -> str:
-    """The text with the table between its markers."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise ValueError(f"{readme} must have {START} once and {END} once after it")
-    before, after = text[: text.index(START) + len(START)], text[text.index(END) :]
-    return before + "\n" + (table + "\n" if table else "") + after
-
-
 def main(config: Config) -> None:
     """Render, then write or compare."""
-    text = config.readme.read_text("utf-8")
-    made = insert(text, render([read(path) for path in config.summaries]), config.readme)
-    if config.check and made != text:
-        sys.exit(f"{config.readme} must be rendered again: experiments/render_results.py docs/results/*.json")
-    if not config.check:
-        config.readme.write_text(made, "utf-8")
+    rows = render([read(path) for path in config.summaries])
+    made = insert(config.readme.read_text("utf-8"), "results", rows, config.readme)
+    finish(
+        config.readme, made, check=config.check, command="experiments/render_results.py docs/results/*.json"
+    )
 
 
 if __name__ == "__main__":

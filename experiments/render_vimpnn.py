@@ -7,12 +7,12 @@ With --check nothing is written: the exit status says whether the page is up to 
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import tyro
 from bench_timing import table
+from pages import finish, insert
 from vimpnn_runs import RESULTS
 
 # Of the paper, "mean (std over test points)" without the std: MAE, RE, DSC in its own unit of energy.
@@ -50,7 +50,6 @@ PAPER: dict[str, dict[str, tuple[float | None, ...]]] = {
         "MPNN, T = 8": (0.5550, 0.0077, None),
     },
 }
-START, END = "<!-- {}:start -->", "<!-- {}:end -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,24 +120,15 @@ def section(name: str, record: dict[str, Any]) -> str:
     return f"{table(rows_of(name, record))}\n\n{made_with}"
 
 
-def insert(text: str, name: str, made: str, page: Path) -> str:
-    """The text with a table between its markers."""
-    start, end = START.format(name), END.format(name)
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"{page} must have {start} once and {end} once after it")
-    return text[: text.index(start) + len(start)] + f"\n{made}\n" + text[text.index(end) :]
-
-
 def main(config: Config) -> None:
     """Render, then write or compare."""
-    made = text = config.page.read_text("utf-8")
-    files = [*sorted(config.results.glob("table*.json")), *config.results.glob("s*.json")]
-    for file in [*files, *config.results.glob("bench.json")]:
+    made = config.page.read_text("utf-8")
+    files = [
+        file for kind in ("table*", "s*", "bench") for file in sorted(config.results.glob(f"{kind}.json"))
+    ]
+    for file in files:
         made = insert(made, file.stem, section(file.stem, json.loads(file.read_text("utf-8"))), config.page)
-    if config.check and made != text:
-        sys.exit(f"{config.page} must be rendered again: experiments/render_vimpnn.py")
-    if not config.check:
-        config.page.write_text(made, "utf-8")
+    finish(config.page, made, check=config.check, command="experiments/render_vimpnn.py")
 
 
 if __name__ == "__main__":

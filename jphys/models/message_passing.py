@@ -18,6 +18,7 @@ from jphys import basis, elements, ops
 from jphys.auxiliary import SCALES
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages
+from jphys.models.linen import Regressor, method_of, pure_functions
 from jphys.models.potential import Potential, fitted_elements
 
 BondType = Literal["nonbonded", "single", "double", "triple", "metallic"]
@@ -89,19 +90,6 @@ def bond_types(graph: Graph, xp: Any = jnp):
     return xp.where((order == 0) & metallic, BOND_TYPES.index("metallic"), order)
 
 
-class Readout(nn.Module):
-    """Perceptron with one hidden layer, starting near zero."""
-
-    channels: int
-    outputs: int
-
-    @nn.compact
-    def __call__(self, x):
-        start = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
-        hidden = ops.silu(nn.Dense(self.channels)(x))
-        return nn.Dense(self.outputs, kernel_init=start)(hidden)
-
-
 class Update(nn.Module):
     """U of eq. 2: gated recurrent units on the messages m_v|BT, combined as the strategy says.
 
@@ -142,10 +130,10 @@ class MessagePassing(nn.Module):
         if config.strategy in ("a.i", "a.ii"):
             size = config.channels if config.strategy == "a.i" else 1
             self.weight = self.param("weight", nn.initializers.ones, (len(config.bond_types), size))
-        self.f_atom = Readout(config.channels, 1)
+        self.f_atom = Regressor(config.channels, 1)
         sizes = {name: len(config.auxiliary_elements) for name in ("atoms", "orbitals")}
         sizes["scale"] = len(SCALES)
-        self.f_auxiliary = {name: Readout(config.channels, sizes[name]) for name in config.auxiliary}
+        self.f_auxiliary = {name: Regressor(config.channels, sizes[name]) for name in config.auxiliary}
 
     def edges(self, graph: Graph):
         """What messages need of the edges: the perceptron's part (n_edge, channels), and per type the
@@ -215,26 +203,15 @@ def make_message_passing(config: MessagePassingConfig) -> Potential:
     """MPNN or VIMPNN of the given config as a Potential."""
     module = MessagePassing(config)
 
-    def init(key, graph) -> Any:
-        return module.init(key, graph, method="everything")["params"]
-
-    def apply(method) -> Any:
-        return lambda params, graph: module.apply({"params": params}, graph, method=method)
-
-    def energy(params, graph):
-        return ops.sum_over_graphs(apply("atom_energies")(params, graph), graph)
-
     def typed_edges(graph: Graph):
         numbers = [BOND_TYPES.index(name) for name in config.bond_types]
         return np.isin(bond_types(graph, np), numbers) & graph.edges.mask
 
     return Potential(
-        config=config,
-        cutoff=config.cutoff,
-        init=init,
-        energy=energy,
-        atom_energies=apply("atom_energies"),
-        auxiliary=apply("auxiliary") if config.auxiliary else None,
+        config,
+        config.cutoff,
+        *pure_functions(module),
+        auxiliary=method_of(module, "auxiliary") if config.auxiliary else None,
         felt_edges=typed_edges,
         needs_bonds=any(name in config.bond_types for name in ("single", "double", "triple")),
     )

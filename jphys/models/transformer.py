@@ -1,7 +1,7 @@
 """The physics-driven Transformer (Yi et al., "Towards Physically Reliable Molecular Representation")."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jphys import basis, elements, ops
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import pair_energy as pairs
+from jphys.models.linen import Regressor, method_of, pure, pure_functions
 from jphys.models.potential import Potential, fitted_elements
 
 
@@ -99,14 +100,6 @@ class RadialBasis(nn.Module):
         rows = distances, basis.cosine_envelope(distances, config.cutoff) * graph.edges.mask
         ends = graph.receivers, graph.senders
         return values_on_edges(psi, (), (centers, widths), (), rows, ends), itself
-
-
-def pure(module: Any, x) -> tuple[Any, Any]:
-    """A submodule as a function (params, x) and its params, which loops of JAX can take."""
-    if module.is_initializing():
-        module(x)
-    free, variables = module.unbind()
-    return (lambda params, x: free.apply({"params": params}, x)), variables["params"]
 
 
 class Attention(nn.Module):
@@ -202,20 +195,6 @@ class Block(nn.Module):
         )
         x = self.feed_forward(x + update)
         return x, None if token is None else self.feed_forward(token + token_update)
-
-
-class Regressor(nn.Module):
-    """Two-layer MLP to `outputs` values, starting at zero."""
-
-    channels: int
-    outputs: int
-
-    @nn.compact
-    def __call__(self, x):
-        hidden = ops.silu(nn.Dense(self.channels)(x))
-        return nn.Dense(self.outputs, kernel_init=nn.initializers.variance_scaling(0.01, "fan_in", "normal"))(
-            hidden
-        )
 
 
 class PairRegressor(nn.Module):
@@ -340,22 +319,11 @@ class Transformer(nn.Module):
 def make_transformer(config: TransformerConfig) -> Potential:
     """The Transformer of the given config as a Potential."""
     module = Transformer(config)
-
-    def init(key, graph) -> Any:
-        return module.init(key, graph, method="everything")["params"]
-
-    def apply(method) -> Any:
-        return lambda params, graph: module.apply({"params": params}, graph, method=method)
-
-    def energy(params, graph):
-        return ops.sum_over_graphs(apply("atom_energies")(params, graph), graph)
-
+    has_pairs = config.readout == "pairs"
     return Potential(
-        config=config,
-        cutoff=config.cutoff,
-        init=init,
-        energy=energy,
-        atom_energies=apply("atom_energies"),
-        pair_parameters=apply("pair_parameters") if config.readout == "pairs" else None,
-        element_logits=apply("element_logits"),
+        config,
+        config.cutoff,
+        *pure_functions(module),
+        pair_parameters=method_of(module, "pair_parameters") if has_pairs else None,
+        element_logits=method_of(module, "element_logits"),
     )

@@ -1,7 +1,7 @@
 """The table of results: rendered from summaries, seeds joined, and README never typed by hand."""
 
 import copy
-import importlib.util
+import importlib
 import json
 import statistics
 import subprocess
@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "experiments" / "render_results.py"
 
 
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+
+
 def load_script():
-    spec = importlib.util.spec_from_file_location("render_results", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        return importlib.import_module("render_results")
 
 
 script = load_script()
@@ -75,7 +75,7 @@ def place(tmp_path):
             return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
     found = Place()
-    found.readme.write_text(f"# A\n\n{script.START}\nold\n{script.END}\n\nafter é\n", "utf-8")
+    found.readme.write_text(f"# A\n\n{START}\nold\n{END}\n\nafter é\n", "utf-8")
     return found
 
 
@@ -179,7 +179,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"existing files, got .*none\.json"):
             place.render()
         place.paths = ()
-        place.readme.write_text(f"{script.END}\n{script.START}\n")
+        place.readme.write_text(f"{END}\n{START}\n")
         with pytest.raises(ValueError, match=r"README\.md must have"):
             place.render()
 

@@ -1,5 +1,6 @@
 """The scripts of the bond-typed family as a user runs them, at their smallest size."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -93,6 +94,12 @@ def test_the_benchmark(tmp_path):
     run("bench_vimpnn.py", "--molecules", "8", "--dft", "0", "--rounds", "1", "--output", str(output))
     found = read(output)
     assert found["ratios"]["gfn2-xtb / VIMPNN, batched"] > 0 and len(found["rows"]) == 7
+
+
+def test_the_page_shows_the_stored_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    render = importlib.import_module("render_vimpnn")
+    render.main(render.Config(check=True))
 
 
 @pytest.mark.parametrize(

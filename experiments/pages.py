@@ -1,0 +1,25 @@
+"""What the render_*.py scripts share: tables between the markers of a page."""
+
+import sys
+from pathlib import Path
+
+
+def insert(text: str, name: str, made: str, page: Path) -> str:
+    """The text with `made` between <!-- name:start --> and <!-- name:end -->.
+
+    Raises:
+        ValueError: if the page does not have both markers once, in that order.
+    """
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"{page} must have {start} once and {end} once after it")
+    before, after = text[: text.index(start) + len(start)], text[text.index(end) :]
+    return before + "\n" + (made + "\n" if made else "") + after
+
+
+def finish(page: Path, made: str, *, check: bool, command: str) -> None:
+    """Write the page, or with `check` only compare: exit status 1 where it is not what the files give."""
+    if check and made != page.read_text("utf-8"):
+        sys.exit(f"{page} must be rendered again: {command}")
+    if not check:
+        page.write_text(made, "utf-8")
