@@ -166,10 +166,10 @@ def test_constant_pressure_finds_the_volume():
     atoms.set_momenta(thermal_momenta(atoms.get_masses(), 50 * units.KELVIN, 0))
     settings = {"every": 20, "dynamics": dynamics}
     found = simulate(repulsive, atoms, steps=600, **settings)
-    roomy = simulate(repulsive, atoms, steps=600, capacity=6.0, skin=6.0, **settings)
-    assert roomy.n_reruns == 0
-    np.testing.assert_allclose(found.volume, roomy.volume, rtol=1e-3)
-    np.testing.assert_allclose(found.potential, roomy.potential, rtol=5e-3)
+    roomy = simulate(repulsive, atoms, steps=600, capacity=6.0, skin=1.0, **settings)
+    assert roomy.n_reruns < found.n_reruns  # one step outran its skin, as the box shrank; none overflowed
+    np.testing.assert_allclose(found.volume, roomy.volume, rtol=1e-5)
+    np.testing.assert_allclose(found.potential, roomy.potential, rtol=1e-4)
     assert found.volume[0] == pytest.approx(atoms.get_volume(), rel=1e-5)
     assert found.volume[-1] < 0.8 * found.volume[0] and found.n_reruns > 0
     assert np.ptp(found.conserved) < 0.02 * np.ptp(found.potential)
