@@ -156,7 +156,8 @@ class TestCp2k:
         cluster = write_input(np.array([29] * 3), CLUSTER, None)
         crystal = write_input(np.array([13]), np.zeros((1, 3)), fcc(4.0))
         assert "&OT" in molecule and "FERMI_DIRAC" in cluster and "FERMI_DIRAC" in crystal
-        assert "ABC 11.800000 11.800000 11.800000" in cluster and "PERIODIC NONE" in cluster
+        assert "ABC 11.526000 11.526000 11.526000" in molecule and "PERIODIC NONE" in molecule
+        assert "ABC 11.800000 11.800000 11.800000" in cluster and "PERIODIC XYZ" in cluster
         assert "A 0.00000000 2.00000000 2.00000000" in crystal and "MONKHORST-PACK 8 8 8" in crystal
         assert "GTH-PBE-q11" in cluster and "GTH-PBE-q3" in crystal
         assert all(text.count("&END") == text.count("&") / 2 for text in (molecule, cluster, crystal))
