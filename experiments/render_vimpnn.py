@@ -50,6 +50,7 @@ PAPER: dict[str, dict[str, tuple[float | None, ...]]] = {
         "MPNN, T = 8": (0.5550, 0.0077, None),
     },
 }
+NONE: dict[str, Any] = {"mean": None, "std": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,8 @@ def rows_of(name: str, record: dict[str, Any]) -> list[dict[str, Any]]:
                 "meV/atom": spread({k: v and 1e3 * v for k, v in row["mae_per_atom"].items()}, 1),
                 "RE": spread(row["re"], 5),
                 "DSC Å": spread(row["dsc"], 4),
+                "MAE eV, between": spread(row.get("mae_between", NONE), 3),
+                "DSC Å, between": spread(row.get("dsc_between", NONE), 4),
                 "paper: MAE": shown[0],
                 "RE ": shown[1],
                 "DSC": shown[2],

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from jphys.data import splits
 from jphys.data import structures as structures_module
@@ -154,6 +155,44 @@ def split_shapes(
     """
     parts = splits.split(scaled.n_shape, fractions=fractions, seed=seed)
     return splits.Split(*(_points_of(scaled.shape, np.sort(part)) for part in parts))
+
+
+def between(points: ScaledSet, n: int) -> ScaledSet:
+    """The set with n more points between neighbouring scales, labelled by the spline of each shape's curve.
+
+    A network that learns from a few fixed scales can be right on them and wrong in between. A cubic spline
+    (not-a-knot) through ten scales of a molecule is 0.01 eV off GFN2-xTB on average (docs/log.md).
+
+    Args:
+        points: the set; the points of a shape adjacent, scales ascending, at least four.
+        n: new points in each gap, evenly spaced.
+
+    Raises:
+        ValueError: if n is negative, or a shape has fewer than four points.
+    """
+    counts = np.bincount(points.shape)
+    if n < 0:
+        raise ValueError(f"n must not be negative, got {n}")
+    if counts.min(initial=4) < 4:
+        raise ValueError(f"points must be four or more of every shape, got {counts.min()}")
+    rows, scales, energies = [], [], []
+    for end, count in zip(np.cumsum(counts), counts):
+        own = np.arange(end - count, end)
+        scale, steps = points.scale[own], np.arange((count - 1) * (n + 1) + 1) / (n + 1)
+        fine = np.interp(steps, np.arange(count), scale)
+        rows.append(own[np.minimum(steps.astype(int), count - 1)])
+        scales.append(fine)
+        energies.append(CubicSpline(scale, points.structures.energy[own])(fine))
+    row, scale = np.concatenate(rows), np.concatenate(scales)
+    made = scale_structures(structures_module.take(points.structures, row), scale / points.scale[row])
+    names = [f"{name.split('@')[0]}@{s:.4f}" for name, s in zip(made.name, scale)]
+    return dataclasses.replace(
+        points,
+        structures=dataclasses.replace(made, name=np.array(names), energy=np.concatenate(energies)),
+        shape=points.shape[row],
+        scale=scale,
+        spacing=points.spacing[row],
+    )
 
 
 def _points_of(shape: np.ndarray, chosen: np.ndarray) -> np.ndarray:

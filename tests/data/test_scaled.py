@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jphys.data import scaled, scaled_files
+from jphys.data.qm9 import load_small
 from jphys.data.scaled import CONVERGED, FAILED, NOT_ASKED, ScaledTable
-from jphys.data.structures import Structures
+from jphys.data.structures import Structures, take
 
 PROVENANCE = {
     "engine": "none",
@@ -167,3 +168,31 @@ def test_foreign_files_are_refused_by_name(path, changed, message):
     with pytest.raises(ValueError, match=message) as caught:
         scaled_files.load(path)
     assert "set.npz" in str(caught.value)
+
+
+def test_points_between_the_scales():
+    """Two in each gap: geometry of a point made at that scale, energy of the curve, old points as before."""
+    shapes = take(load_small(), [5, 20])
+    shape, scale = np.repeat(np.arange(2), 6), np.tile(np.linspace(0.9, 1.4, 6), 2)
+    made = scaled.scale_structures(take(shapes, shape), scale)
+
+    def curve(scale, shape):
+        return (scale - 1.0 - 0.01 * shape) ** 3 - 5.0 * shape
+
+    made.energy[:] = curve(scale, shape)
+    coarse = scaled.ScaledSet(made, shape, scale, scaled.spacings(shapes)[shape], {}, 0)
+    fine = scaled.between(coarse, 2)
+    assert len(fine) == 2 * 16 and fine.n_shape == 2
+    np.testing.assert_allclose(fine.scale[:16], np.linspace(0.9, 1.4, 16), rtol=1e-12)
+    np.testing.assert_allclose(fine.structures.energy, curve(fine.scale, fine.shape), atol=1e-12)
+    direct = scaled.scale_structures(take(shapes, fine.shape), fine.scale)
+    np.testing.assert_allclose(fine.structures.positions, direct.positions, atol=1e-12)
+    assert fine.structures.name.tolist() == direct.name.tolist()
+    kept = scaled.take(fine, np.flatnonzero(np.isclose(fine.scale[:, None], scale[:6]).any(axis=1)))
+    np.testing.assert_allclose(kept.structures.positions, made.positions, atol=1e-12)
+    np.testing.assert_array_equal(kept.spacing, coarse.spacing)
+    assert len(scaled.between(coarse, 0)) == 12
+    with pytest.raises(ValueError, match="n must not be negative, got -1"):
+        scaled.between(coarse, -1)
+    with pytest.raises(ValueError, match="points must be four or more of every shape, got 3"):
+        scaled.between(scaled.take(coarse, np.arange(3)), 1)
