@@ -22,7 +22,7 @@ import vimpnn_runs as vimpnn
 
 from jphys import figures
 from jphys.data.scaled import ScaledSet, between, take_shapes
-from jphys.elements import SYMBOLS
+from jphys.elements import SYMBOLS, formula
 from jphys.reliability.stable_distance import predict
 
 MODELS = {"MPNN": vimpnn.MPNN, "VIMPNN": vimpnn.VIMPNN}
@@ -73,14 +73,12 @@ def chosen_shapes(points: ScaledSet) -> dict[str, int]:
     first = {int(shape): row for row, shape in reversed(list(enumerate(points.shape)))}
     ends = np.cumsum(points.structures.n_atoms)
     formulas = {
-        shape: vimpnn.formula(
-            points.structures.species[ends[row] - points.structures.n_atoms[row] : ends[row]]
-        )
+        shape: formula(points.structures.species[ends[row] - points.structures.n_atoms[row] : ends[row]])
         for shape, row in first.items()
     }
     wanted = [shape for shape, formula in formulas.items() if formula == "C3H4O3"][:1]
     largest = max(first, key=lambda shape: points.structures.n_atoms[first[shape]])
-    shown = list(dict.fromkeys([*wanted, largest, *first]))[:2]
+    wanted = [shape for shape, name in formulas.items() if name == "C3H4O3"][:1]
     return {f"{formulas[shape]} ({names[first[shape]]})": shape for shape in shown}
 
 

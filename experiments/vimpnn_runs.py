@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, between, split_shapes, take, take_shapes
-from jphys.elements import SYMBOLS
 from jphys.models import MessagePassingConfig
 from jphys.objectives import ObjectiveConfig
 from jphys.reliability.stable_distance import judge
@@ -88,18 +86,6 @@ def load(name: str, seed: int, style: Style, labels: Path | None = None) -> tupl
     points = growth.load_stable(labels) if name.endswith("-stable") else growth.load_unstable(labels)
     few = {"batch_size": 5} if style == "paper" else {"batch_size": 32}
     return parts_of(name, points, (0.6, 0.2, 0.2), seed, 20 if small else 0), few
-
-
-def formula(species) -> str:
-    """Hill formula.
-
-    >>> formula([8, 6, 1, 1])
-    'CH2O'
-    """
-    counts = Counter(SYMBOLS[z] for z in species)
-    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
-    order = first + sorted(set(counts) - set(first))
-    return "".join(symbol + (str(counts[symbol]) if counts[symbol] > 1 else "") for symbol in order)
 
 
 def train_config(style: Style, model: dict[str, Any], seed: int, **changes) -> TrainConfig:

@@ -4,6 +4,8 @@ Sources: Pauling electronegativities, CRC Handbook of Chemistry and Physics (97t
 none is defined. Covalent radii in Å, Cordero et al. 2008 (doi:10.1039/b801115j). Orbitals by Madelung's rule.
 """
 
+from collections import Counter
+
 import numpy as np
 
 SYMBOLS = (
@@ -71,6 +73,18 @@ def atomic_number(symbol: str) -> int:
     if symbol not in SYMBOLS[1:]:
         raise ValueError(f"symbol must be an element from H to {SYMBOLS[-1]}, got {symbol!r}")
     return SYMBOLS.index(symbol)
+
+
+def formula(species) -> str:
+    """Hill formula of atomic numbers: C and H first, then by symbol.
+
+    >>> formula([8, 6, 1, 1])
+    'CH2O'
+    """
+    counts = Counter(SYMBOLS[z] for z in species)
+    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
+    order = first + sorted(set(counts) - set(first))
+    return "".join(symbol + (str(counts[symbol]) if counts[symbol] > 1 else "") for symbol in order)
 
 
 def check_species(species) -> np.ndarray:
