@@ -76,9 +76,9 @@ def chosen_shapes(points: ScaledSet) -> dict[str, int]:
         shape: formula(points.structures.species[ends[row] - points.structures.n_atoms[row] : ends[row]])
         for shape, row in first.items()
     }
-    wanted = [shape for shape, formula in formulas.items() if formula == "C3H4O3"][:1]
-    largest = max(first, key=lambda shape: points.structures.n_atoms[first[shape]])
     wanted = [shape for shape, name in formulas.items() if name == "C3H4O3"][:1]
+    largest = max(first, key=lambda shape: points.structures.n_atoms[first[shape]])
+    shown = list(dict.fromkeys([*wanted, largest, *first]))[:2]
     return {f"{formulas[shape]} ({names[first[shape]]})": shape for shape in shown}
 
 
