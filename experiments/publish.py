@@ -1,7 +1,7 @@
 """Put the best parameters of a finished run into the package as a pretrained model, with its card.
 
     python experiments/publish.py --run runs/best-cpu-physics-0 --name qm9-small
-    python experiments/publish.py --run runs/vimpnn/augmented-qm9-fast/VIMPNN-0 --name vimpnn-qm9
+    python experiments/publish.py --run runs/vimpnn/augmented-qm9-fast/VIMPNN-smooth-0 --name vimpnn-qm9
 
 Writes jphys/pretrained/<name>/ and, of a run of train.py, docs/results/<name>.json; every number of the card
 comes from the run's summary.json. Afterwards: experiments/render_results.py.
@@ -60,6 +60,8 @@ Energy of neutral closed-shell molecules of H, C, N, O, F whose distances are al
 | MAE | {test[mae][mean]:.3f} eV per molecule |
 | relative error | {test[re][mean]:.5f} |
 | error of the stable distance | {test[dsc][mean]:.4f} Å |
+| MAE with two more points between any two scales | {between[mae][mean]:.3f} eV |
+| error of the stable distance there | {between[dsc][mean]:.4f} Å |
 
 ## Limits
 
