@@ -7,7 +7,7 @@
 
 A stopped run goes on with the same command. Effective medium theory: the stable set (20 growths, 15 to 114
 atoms, 4,000 points) takes about a minute, the unstable one (5 growths at ten scales, 10,000 points) about
-two. CP2K, 240 points: about 3 hours on one core. None of the points fails. `--smoke` takes one growth of 15
+two. CP2K, 240 points: about 5 hours on one core. None of EMT's points fails. `--smoke` takes one growth of 15
 to 18 atoms and effective medium theory, in seconds.
 """
 
