@@ -2,11 +2,12 @@
 
     python experiments/make_augmented_qm9.py --source dsgdb9nsd.xyz.tar.bz2 --workers 2
     python experiments/make_augmented_qm9.py --engine pyscf --molecules 150 --output augmented_qm9_pyscf.npz
+    python experiments/make_augmented_qm9.py --formula C5H7N3O --output augmented_qm9_C5H7N3O.npz
 
 A stopped run goes on with the same command. GFN2-xTB, 10,000 molecules: about 15 minutes on two cores and no
-failure; PySCF, 150 molecules: about 6 hours on one core. `--smoke` takes the three smallest molecules of the
-subset in the package, in seconds. It prints the points, those that failed, and at which of
-the ten scales the energy is lowest: 0.9667 or 1.0333 for every molecule.
+failure; PySCF, 150 molecules: about two hours on one core. `--smoke` takes the three smallest molecules of
+the subset in the package, in seconds. It prints the points, those that failed, and at which of the ten scales
+the energy is lowest: 0.9667 or 1.0333 for every molecule.
 """
 
 import dataclasses
@@ -32,6 +33,8 @@ class Config:
     """Program: tblite, PySCF (B3LYP with QM9's basis) or CP2K (PBE)."""
     molecules: int = augmented_qm9.N_MOLECULES
     """How many molecules, the first by GDB9 number that passed the check of QM9's authors."""
+    formula: str = ""
+    """The first molecule of this formula (C and H first, then by symbol) instead."""
     source: Path | None = None
     """QM9: the official tar.bz2, a folder of dsgdb9nsd_*.xyz files or an npz; None downloads the tar."""
     workers: int = 1
@@ -47,9 +50,11 @@ def main(config: Config) -> None:
     engine = make_engine(config.engine)
     if config.smoke:
         molecules = augmented_qm9.smallest(3)
+    elif config.formula:
+        molecules = augmented_qm9.of_formula(qm9.read(config.source), config.formula)
     else:
         molecules = augmented_qm9.shapes(qm9.read(config.source), config.molecules)
-    command = f"--engine {engine.name} --molecules {len(molecules)}"
+    chosen = f"--formula {config.formula}" if config.formula else f"--molecules {len(molecules)}"
     table = label(
         molecules,
         augmented_qm9.SCALES,
@@ -57,7 +62,7 @@ def main(config: Config) -> None:
         config.output,
         source=augmented_qm9.source_of(molecules),
         licence=augmented_qm9.LICENCE,
-        made_by=f"python experiments/make_augmented_qm9.py {command}",
+        made_by=f"python experiments/make_augmented_qm9.py --engine {engine.name} {chosen}",
         workers=config.workers,
     )
     done = (table.status == CONVERGED).all(axis=1)

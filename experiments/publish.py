@@ -41,8 +41,8 @@ with zero-point energy, relative to fitted energies per element (`jphys.referenc
 - Only the five elements; others give NaN and are refused by name where a function runs on the host.
 - Trained up to 7 heavy atoms and near stable structures: reactions, ions, radicals, excited states and
   molecular complexes are outside.
-- Displaced structures follow a classical prior (`jphys.prior`): bonds and angles are realistic, torsions
-  are stiffer than in nature, bonds do not break as they should.
+- Displaced structures follow a classical prior (`jphys.prior`): bonds do not break as they should, and one
+  conformer knows little about another.
 - Energies contain the zero-point energy, as QM9's U0 does.
 """
 

@@ -20,7 +20,7 @@ import tyro
 from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import sources
-from jphys.data.structures import Structures, graphs
+from jphys.data.structures import Structures, fingerprint, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, errors, train
 from jphys.training.setup import Run, prepare
@@ -72,7 +72,7 @@ def summarise(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     found, chosen, judged = report(
         potential, params, test, run.config.report, key=jax.random.key(run.config.seed)
     )
-    seconds = {"train": runs.read_metrics(folder)[-1]["seconds"], "report": time.monotonic() - started}
+    seconds = {"train": runs.seconds_so_far(folder), "report": time.monotonic() - started}
     summary = {
         "preset": run.config.preset,
         "objective": run.config.objective,
@@ -110,7 +110,9 @@ def main() -> None:
     folder = config.run or Path("runs")
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     runs.start(folder, stored, resume=config.resume)
+    began -= runs.seconds_so_far(folder)  # of the processes before this one
     run = prepare(config, structures)
+    runs.keep_data(folder, {"sha256": fingerprint(run.data.train.structures)})
     parts = (run.data.train, run.data.valid, run.data.test)
     count = sum(len(part.structures) for part in parts)
     print(f"{config.data}: {count} structures, objective {config.objective}, run folder {folder}")

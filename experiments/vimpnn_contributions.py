@@ -63,7 +63,7 @@ def main(config: Config) -> None:
     at_site = int(np.argmin(np.abs(np.linspace(-0.6, 2.4, config.points))))
     record = {
         "element": config.element,
-        "model": str(config.model),
+        "model": "/".join(config.model.parts[-3:]),
         "distance": distances.tolist(),
         "energy": energies.tolist(),
         "share_of_moving_atom": shares[:, 14].tolist(),

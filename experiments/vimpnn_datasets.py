@@ -21,12 +21,21 @@ import tyro
 import vimpnn_runs as vimpnn
 
 from jphys import figures
+from jphys.data import augmented_qm9
 from jphys.data.scaled import ScaledSet, between, take_shapes
 from jphys.elements import SYMBOLS, formula
 from jphys.reliability.stable_distance import predict
 
 MODELS = {"MPNN": vimpnn.MPNN, "VIMPNN": vimpnn.VIMPNN}
 SMOOTH = "VIMPNN, smooth (ours)"  # also trained on two points between any two scales, by each curve's spline
+PLAIN = {"VIMPNN without estimates": {"strategy": "a.ii"}}  # what the auxiliary estimates are judged by
+WIDE = {"VIMPNN, b.i (ours)": vimpnn.VIMPNN | {"strategy": "b.i"}}
+EXTRA = {
+    "augmented-qm9": WIDE | {SMOOTH: vimpnn.VIMPNN},
+    "infinite-crystal": PLAIN,
+    "crystal-growth-stable": PLAIN,
+    "crystal-growth-unstable": PLAIN | {SMOOTH: vimpnn.VIMPNN},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,26 +76,35 @@ def by_element(points: ScaledSet, error: np.ndarray) -> dict[str, float]:
     }
 
 
-def chosen_shapes(points: ScaledSet) -> dict[str, int]:
-    """Title -> shape of the curves to draw: of the paper's formula where there is one, then the largest."""
-    names = [name.split("@")[0] for name in points.structures.name]
-    first = {int(shape): row for row, shape in reversed(list(enumerate(points.shape)))}
+def drawn(points: ScaledSet) -> dict[str, ScaledSet]:
+    """Title -> curve to draw: two of the test part, with the paper's C3H4O3; for molecules its C5H7N3O too.
+
+    C5H7N3O has nine heavy atoms: it lies beyond the 10,000 molecules of the set.
+    """
+    first = [int(np.flatnonzero(points.shape == shape)[0]) for shape in range(points.n_shape)]
     ends = np.cumsum(points.structures.n_atoms)
-    formulas = {
-        shape: formula(points.structures.species[ends[row] - points.structures.n_atoms[row] : ends[row]])
-        for shape, row in first.items()
+    title = {
+        row: formula(points.structures.species[ends[row] - points.structures.n_atoms[row] : ends[row]])
+        for row in first
     }
-    wanted = [shape for shape, name in formulas.items() if name == "C3H4O3"][:1]
-    largest = max(first, key=lambda shape: points.structures.n_atoms[first[shape]])
-    shown = list(dict.fromkeys([*wanted, largest, *first]))[:2]
-    return {f"{formulas[shape]} ({names[first[shape]]})": shape for shape in shown}
+    wanted = [row for row in first if title[row] == "C3H4O3"][:1]
+    largest = max(first, key=lambda row: points.structures.n_atoms[row])
+    chosen = {
+        f"{title[row]} ({points.structures.name[row].split('@')[0]})": take_shapes(
+            points, [points.shape[row]]
+        )
+        for row in list(dict.fromkeys([*wanted, largest, *first]))[:2]
+    }
+    if points.provenance["engine"] != "gfn2-xtb":
+        return chosen
+    larger = augmented_qm9.load(augmented_qm9.LARGER_FILE)
+    return chosen | {f"C5H7N3O ({larger.structures.name[0].split('@')[0]})": larger}
 
 
 def curves(points: ScaledSet, models: dict) -> dict:
     """Energies of the engine and, between the scales too, of the models, for the chosen structures."""
     panels = {}
-    for title, shape in chosen_shapes(points).items():
-        one = take_shapes(points, [shape])
+    for title, one in drawn(points).items():
         order = np.argsort(one.scale)
         panels[title] = {str(points.provenance["engine"]): (one.scale[order], one.structures.energy[order])}
         fine = between(one, 5)
@@ -103,8 +121,7 @@ def main(config: Config) -> None:
     base = config.run / f"{config.data}-{style}"
     folder = config.output or (base if smoke else vimpnn.RESULTS)
     rows, models, elements, n_train = {}, {}, {}, 0
-    smooth = {SMOOTH: vimpnn.VIMPNN} if config.data in ("augmented-qm9", "crystal-growth-unstable") else {}
-    for name, model in {**MODELS, **smooth}.items():
+    for name, model in {**MODELS, **EXTRA[config.data]}.items():
         found = []
         for seed in range(seeds):
             parts, changes = vimpnn.load(config.data, seed, style, config.labels)
@@ -116,7 +133,7 @@ def main(config: Config) -> None:
                 changes |= {"epochs": max(1, epochs * n_train // len(parts.train))}
             settings = model | ({} if config.data == "augmented-qm9" else vimpnn.METAL)
             summary, potential, params = vimpnn.trained(
-                base / f"{name.split(' (')[0].replace(', ', '-')}-{seed}",
+                base / f"{name.split(' (')[0].replace(', ', '-').replace(' ', '-')}-{seed}",
                 parts,
                 style,
                 settings,

@@ -14,6 +14,7 @@ from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, between, split_shapes, take, take_shapes
+from jphys.data.structures import fingerprint
 from jphys.models import MessagePassingConfig
 from jphys.objectives import ObjectiveConfig
 from jphys.reliability.stable_distance import judge
@@ -26,7 +27,6 @@ Style = Literal["smoke", "fast", "paper"]
 ALL = ("atoms", "orbitals", "scale")
 VIMPNN = {"strategy": "a.ii", "auxiliary": ALL}
 MPNN = {"strategy": "edge"}
-BOTH = {**VIMPNN, "bond_feature": True}  # VIMPNN whose messages know the bond type as those of MPNN do
 METAL = {"bond_types": ("metallic",), "auxiliary_elements": (13, 29)}
 STYLES: dict[str, dict[str, Any]] = {
     "smoke": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2, "validate_every": 1},
@@ -36,6 +36,15 @@ STYLES: dict[str, dict[str, Any]] = {
         **{"epochs": 360, "batch_size": 20, "learning_rate": 1e-4, "validate_every": 1, "early_stop": 50},
         **{"optimizer": "adam", "schedule": "plateau", "plateau_patience": 10, "average": 0.0},
     },
+}
+# What a set changes about a style, by the last word of its name.
+CHANGES: dict[tuple[str, Style], dict[str, Any]] = {
+    ("crystal", "smoke"): {"batch_size": 16, "epochs": 2, "validate_every": 2},
+    ("crystal", "fast"): {"batch_size": 16, "epochs": 2000, "validate_every": 50},
+    **{(growing, "smoke"): {"batch_size": 32} for growing in ("stable", "unstable")},
+    ("stable", "fast"): {"batch_size": 32, "epochs": 36},
+    ("unstable", "fast"): {"batch_size": 32},
+    **{(growing, "paper"): {"batch_size": 5} for growing in ("stable", "unstable")},
 }
 
 
@@ -62,6 +71,8 @@ def begin(preset: str) -> None:
 
 def parts_of(name: str, points: ScaledSet, fractions, seed: int, shapes: int = 0) -> Parts:
     """A set split by shape, of which `shapes` random ones are used; 0 for all."""
+    if shapes > points.n_shape:
+        raise ValueError(f"{name} must have at least {shapes} shapes, got {points.n_shape}")
     if shapes:
         chosen = np.random.default_rng(seed).permutation(points.n_shape)[:shapes]
         points = take_shapes(points, np.sort(chosen))
@@ -70,22 +81,18 @@ def parts_of(name: str, points: ScaledSet, fractions, seed: int, shapes: int = 0
 
 def load(name: str, seed: int, style: Style, labels: Path | None = None) -> tuple[Parts, dict[str, Any]]:
     """A set of the paper by name with its split, and what its trainings change about their style."""
-    small = style == "smoke"
+    shapes, changes = 0, CHANGES.get((name.split("-")[-1], style), {})
     if name == "augmented-qm9":
-        points = augmented_qm9.load(labels)
-        return parts_of(name, points, (0.8, 0.1, 0.1), seed, 60 if small else 0), {}
-    if name == "infinite-crystal":
+        points, fractions = augmented_qm9.load(labels), (0.8, 0.1, 0.1)
+        shapes = 60 if style == "smoke" else 0
+    elif name == "infinite-crystal":
         points = crystals.load(labels)
         split = crystals.split_scales(points, seed=seed)
-        many = (
-            {}
-            if style == "paper"
-            else {"batch_size": 16, "epochs": 2 if small else 2000, "validate_every": 2 if small else 50}
-        )
-        return Parts(name, *(take(points, part) for part in split)), many
-    points = growth.load_stable(labels) if name.endswith("-stable") else growth.load_unstable(labels)
-    few = {"batch_size": 5} if style == "paper" else {"batch_size": 32}
-    return parts_of(name, points, (0.6, 0.2, 0.2), seed, 20 if small else 0), few
+        return Parts(name, *(take(points, part) for part in split)), changes
+    else:
+        points = growth.load_stable(labels) if name.endswith("-stable") else growth.load_unstable(labels)
+        fractions, shapes = (0.6, 0.2, 0.2), 20 if style == "smoke" else 0
+    return parts_of(name, points, fractions, seed, shapes), changes
 
 
 def train_config(style: Style, model: dict[str, Any], seed: int, **changes) -> TrainConfig:
@@ -115,7 +122,10 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
     """
     done = folder / "summary.json"
     config = train_config(style, model, seed, **changes)
+    provenance = parts.train.provenance
+    labels = {name: provenance[name] for name in ("engine", "version", "settings")}
     runs.start(folder, config, resume=True)
+    runs.keep_data(folder, labels | {"sha256": fingerprint(parts.train.structures)})
     if not done.exists():
         run = prepare(config, parts.data())
         train(run, folder)

@@ -94,6 +94,8 @@ def main(config: Config) -> None:
     panels, rows = {}, {}
     for title, chosen in trainings.items():
         panels[title], rows[title] = {}, {}
+        if chosen is not parts and style == "fast":  # as many steps as on all sizes
+            changes = changes | {"epochs": changes["epochs"] * len(parts.train) // len(chosen.train)}
         for name, model in MODELS.items():
             place = base / (f"{name}-{config.seed}" + ("" if chosen is parts else f"-{config.largest}"))
             settings = model | vimpnn.METAL

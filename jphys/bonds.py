@@ -142,17 +142,23 @@ def _checked_positions(positions, n_atoms: int) -> np.ndarray:
     return positions
 
 
-def _single_bonded(species, bonds: np.ndarray):
+def rdkit_molecule(species, bonds: np.ndarray):
+    """RDKit's molecule of atoms (n,) and bonds (m, 3) rows (i, j, order 1..3); no hydrogens are implied."""
     from rdkit import Chem
 
+    orders = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
     molecule = Chem.RWMol()
     for z in species:
         atom = Chem.Atom(SYMBOLS[z])
         atom.SetNoImplicit(True)  # every hydrogen is an atom of its own
         molecule.AddAtom(atom)
-    for i, j, _ in bonds.tolist():
-        molecule.AddBond(i, j, Chem.BondType.SINGLE)
+    for i, j, order in bonds.tolist():
+        molecule.AddBond(i, j, orders[order])
     return molecule
+
+
+def _single_bonded(species, bonds: np.ndarray):
+    return rdkit_molecule(species, np.column_stack([bonds[:, :2], np.ones(len(bonds), np.int32)]))
 
 
 def _kekulised(molecule) -> np.ndarray | None:

@@ -21,7 +21,7 @@ def energies(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> 
         chunk: graphs per device call.
     """
     compute = _compiled_energy(energy_function(potential))
-    found = [np.asarray(compute(params, padded))[:size] for padded, size in _batches(graphs, chunk)]
+    found = [np.asarray(compute(params, padded))[:size] for padded, size in padded_batches(graphs, chunk)]
     return np.concatenate([np.zeros(0), *found])
 
 
@@ -29,7 +29,7 @@ def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
     """Energies (m,) eV, float64, and a list of forces (n_i, 3) eV/Å; arguments as `energies`."""
     compute = _compiled(energy_function(potential))
     found, forces = [np.zeros(0)], []
-    for padded, size in _batches(graphs, chunk):
+    for padded, size in padded_batches(graphs, chunk):
         energy, force = compute(params, padded)
         ends = np.cumsum(padded.n_node[:size])
         found.append(np.asarray(energy)[:size])
@@ -40,11 +40,11 @@ def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
 def stresses(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
     """Stress (m, 3, 3) eV/Å³, 0 without a cell; arguments as `energies`."""
     compute = _compiled_stress(energy_function(potential))
-    found = [np.asarray(compute(params, padded)[2])[:size] for padded, size in _batches(graphs, chunk)]
+    found = [np.asarray(compute(params, padded)[2])[:size] for padded, size in padded_batches(graphs, chunk)]
     return np.concatenate([np.zeros((0, 3, 3)), *found])
 
 
-def _batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
+def padded_batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
     """Padded batches of one shape, each with its number of graphs; similar sets of graphs share it."""
     parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
     joined = [batch(part) for part in parts]

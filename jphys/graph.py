@@ -300,6 +300,12 @@ def with_positions(graph: Graph, positions) -> Graph:
     return graph._replace(nodes=graph.nodes._replace(positions=positions))
 
 
+def bonds_of(graph: Graph) -> np.ndarray:
+    """The bonds of a single structure as `make_graph` takes them: rows (i, j, order) with i < j, (m, 3)."""
+    rows = np.stack([graph.receivers, graph.senders, graph.edges.bond_type], axis=1)
+    return rows[(rows[:, 0] < rows[:, 1]) & (rows[:, 2] > 0)].astype(np.int32)
+
+
 def with_cell(graph: Graph, cell) -> Graph:
     """The same single structure in another cell (3, 3) Å; positions and edge list are kept."""
     return graph._replace(globals=graph.globals._replace(cell=cell[None]))

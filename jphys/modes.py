@@ -63,18 +63,18 @@ def _rows(coordinate, stable, terms: Terms, weight):
     t, n_q = scaled.shape[:2]
     term, quantity = jnp.arange(t)[:, None, None], jnp.arange(n_q)[None, :, None]
     rows = jnp.zeros((t, n_q, *stable.shape)).at[term, quantity, terms.atoms[:, None]].add(scaled)
-    return rows.reshape(t * n_q, -1)
+    return rows.reshape(t * n_q, stable.size)
 
 
 def prior_hessian(stable, prior: Prior):
     """H (3n, 3n) eV/Å² of the prior at its own minimum, the positions `stable` (n, 3)."""
-    bonds, angles, torsions, contacts = prior
+    bonds, angles, twofold, threefold, contacts = prior
     linear = bond_angles(stable, angles) > LINEAR
     rows = [
         _rows(_length, stable, bonds, 1.0),
         _rows(_angle, stable, angles, ~linear),
         _rows(_bend, stable, angles, linear),
-        _rows(_turn, stable, torsions, 1.0),
+        *(_rows(_turn, stable, torsions, 1.0) for torsions in (twofold, threefold)),
         _rows(_length, stable, contacts, 1.0),
     ]
     wilson = jnp.concatenate(rows)
@@ -86,7 +86,7 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
 
     Args:
         nodes: rows (Nodes) per structure.
-        terms: rows (atoms, stiffness) of bonds, angles, torsions and contacts per structure.
+        terms: rows (atoms, stiffness) per structure, one Ragged per field of Prior.
         chunk: structures per compiled call.
     """
     n_atom = int(np.max(nodes.counts))

@@ -4,6 +4,7 @@ Every loss returns one value per structure (n_graph,); padding counts 0.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +12,11 @@ import jax.numpy as jnp
 
 from jphys.auxiliary import auxiliary_loss
 from jphys.derivatives import energy_and_forces
+from jphys.diatomics import diatomic_loss
+from jphys.fragments import Sides
 from jphys.graph import Graph, hide_atoms, with_positions
 from jphys.modes import Modes
-from jphys.ops import graph_of_node, sum_over_graphs
+from jphys.ops import graph_of_node, pseudo_huber, safe_norm, sum_over_graphs
 from jphys.prior import Prior, prior_energy
 
 
@@ -35,6 +38,9 @@ class ObjectiveConfig:
     """λ of the energy bound, relu(E(p) − E(p + δ)) (eq. 8), per eV."""
     restore: float = 0.0
     """λ of the relative deviation from the classical prior's forces at p + δ, without unit."""
+    diatomics: float = 0.0
+    """λ of the relative deviation from the Morse curves of two atoms alone (`jphys.diatomics`), without unit;
+    elements that have none there are left out."""
     forces: float = 0.0
     """λ of the squared error against force labels, per (eV/Å)²; for data that has them."""
     auxiliary: float = 0.0
@@ -50,6 +56,11 @@ class ObjectiveConfig:
     thermal: float = 0.0
     """Fraction of the structures displaced along some of the prior's modes, with equal energy in each,
     instead of by the same noise on every coordinate: soft modes then move far."""
+    apart: float = 0.0
+    """Fraction of the displaced structures that are taken apart as well: the smaller side of a random acyclic
+    bond moves along it, sometimes of a second one too."""
+    apart_reach: float = 1.0
+    """Longest of these moves, Å; they are uniform from 0."""
     temperature: float = 0.4
     """Largest kT of thermal displacements, eV; each mode holds ½kT on average."""
     soft: float = 0.5
@@ -58,13 +69,14 @@ class ObjectiveConfig:
     """eV per mode; smaller prior energies than this count restoring forces absolutely."""
 
     def __post_init__(self):
-        for name in ("energy", "mask", "zero_force", "bound", "restore", "forces", "auxiliary"):
+        weights = ("energy", "mask", "zero_force", "bound", "restore", "diatomics", "forces", "auxiliary")
+        for name in weights:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("mask_rate", "still", "thermal"):
+        for name in ("mask_rate", "still", "thermal", "apart"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("noise", "temperature", "soft", "floor"):
+        for name in ("noise", "apart_reach", "temperature", "soft", "floor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -92,7 +104,16 @@ class ObjectiveConfig:
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
 PHYSICS = ObjectiveConfig(
-    energy=2.0, mask=0.02, bound=0.1, restore=1.0, noise=0.25, noise_varies=True, still=0.1, thermal=0.8
+    energy=2.0,
+    mask=0.02,
+    bound=0.1,
+    restore=1.0,
+    noise=0.25,
+    noise_varies=True,
+    still=0.1,
+    thermal=0.8,
+    apart=0.3,
+    diatomics=0.2,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
@@ -109,6 +130,7 @@ class Labels(NamedTuple):
     forces: jax.Array | None = None  # (n_node, 3) eV/Å
     prior: Prior | None = None
     modes: Modes | None = None  # (n_graph, …)
+    sides: Sides | None = None  # (n_graph, …) of the acyclic bonds
     scale: jax.Array | None = None  # (n_graph,) of all distances, relative to the stable ones
 
 
@@ -150,15 +172,11 @@ def restoring_loss(forces, prior_forces, labels: Labels, graph: Graph, soft: flo
     weights = jnp.where(modes.real, 1.0 / (modes.curvatures + soft), 0.0)
 
     def norm(values):
-        amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, _dense(values, labels.local, modes, graph))
+        rows = _dense(values, labels.local, modes.curvatures.shape[1] // 3, graph)
+        amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, rows.reshape(modes.curvatures.shape))
         return jnp.sum(weights * amplitudes**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
 
     return pseudo_huber(norm(forces - prior_forces) / (floor + norm(prior_forces)), OUTLIER)
-
-
-def pseudo_huber(squared, scale: float):
-    """2s²(√(1 + x²/s²) − 1) of the squared error x²: x² where it is small, 2s·x where it is large."""
-    return 2.0 * scale**2 * (jnp.sqrt(1.0 + squared / scale**2) - 1.0)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):
@@ -169,20 +187,19 @@ def mask_loss(logits, species, hidden, graph: Graph):
     return -sum_over_graphs(jnp.where(hidden, true, 0.0), graph) / jnp.maximum(count, 1)
 
 
-def _dense(values, local, modes: Modes, graph: Graph):
-    """Node values (n_node, 3) as (n_graph, 3·n_atom) rows of the mode vectors' length."""
-    n_graph, n_row = modes.curvatures.shape
-    empty = jnp.zeros((n_graph, n_row // 3, 3), values.dtype)
+def _dense(values, local, n_atom: int, graph: Graph):
+    """Node values (n_node, 3) as (n_graph, n_atom, 3)."""
+    empty = jnp.zeros((len(graph.n_node), n_atom, 3), values.dtype)
     masked = values * graph.nodes.mask[:, None]
     # Padding nodes all belong to a padding graph; adding keeps their zeros harmless.
-    return empty.at[graph_of_node(graph), local].add(masked).reshape(n_graph, n_row)
+    return empty.at[graph_of_node(graph), local].add(masked)
 
 
 def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
     """Random displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
     Either Gaussian with standard deviation `noise` on every coordinate, or thermal along some modes of
-    the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum.
+    the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum. Some are taken apart too.
     """
 
     def draw(index):
@@ -196,6 +213,9 @@ def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_
     if labels.modes is not None and config.thermal:
         hot = _thermal(gauss, config.temperature * level**3, gate, labels.modes, config.soft)
         noise = jnp.where((kind < config.thermal)[:, None, None], hot, noise)
+    if labels.sides is not None and config.apart:
+        stable = _dense(graph.nodes.positions, labels.local, n_atom, graph)
+        noise += jax.vmap(functools.partial(_taken_apart, key, config))(labels.index, stable, labels.sides)
     noise *= moves[:, None, None]
     return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
 
@@ -206,6 +226,19 @@ def _thermal(gauss, temperature, gate, modes: Modes, soft: float):
     spread *= jax.vmap(_some_modes)(gate, modes.curvatures)
     amplitudes = spread * gauss.reshape(spread.shape)
     return jnp.einsum("gic,gc->gi", modes.vectors, amplitudes).reshape(gauss.shape)
+
+
+def _taken_apart(key, config: ObjectiveConfig, index, stable, sides: Sides):
+    """Moves (n_atom, 3) Å of the sides of one or two bonds of one structure, or none."""
+    key = jax.random.fold_in(jax.random.fold_in(key, index), 1)
+    whether, which, how_far = (jax.random.split(k) for k in jax.random.split(key, 3))
+    often = jnp.array([config.apart, config.apart / 3])
+    moves = jax.vmap(jax.random.uniform)(whether) < often * (sides.weight.sum() > 0)
+    chosen = jax.vmap(lambda k: jax.random.categorical(k, jnp.log(sides.weight + 1e-30)))(which)
+    bonds = stable[sides.ends[chosen, 1]] - stable[sides.ends[chosen, 0]]
+    lengths = config.apart_reach * jax.vmap(jax.random.uniform)(how_far) * moves
+    shifts = bonds * (lengths / jnp.maximum(safe_norm(bonds), 1e-6))[:, None]
+    return jnp.einsum("ba,bx->ax", sides.leaving[chosen].astype(shifts.dtype), shifts)
 
 
 def _some_modes(key, curvatures):
@@ -249,6 +282,9 @@ def losses(
     found["energy"] = energy_loss(energy, labels.energy, graph)
     if config.displaces:
         found |= _displaced_losses(potential, params, graph, energy, labels, config, n_atom, displace_key)
+    if config.diatomics:
+        found["diatomics"] = diatomic_loss(potential, params, labels.index, jax.random.fold_in(key, 2))
+        found["diatomics"] = jnp.where(graph.globals.mask, found["diatomics"], 0.0)
     if config.auxiliary and potential.auxiliary is not None:
         columns, estimates = potential.config.auxiliary_elements, potential.auxiliary(params, graph)
         found["auxiliary"] = auxiliary_loss(estimates, columns, labels.scale, graph)

@@ -35,6 +35,15 @@ def _silu_jvp(primals, tangents):
     return x * sigmoid, tangent * (sigmoid + x * sigmoid * (1.0 - sigmoid))
 
 
+def pseudo_huber(squared, scale: float):
+    """2s²(√(1 + x²/s²) − 1) of the squared error x²: x² where it is small, 2s·x where it is large.
+
+    >>> float(pseudo_huber(jnp.array(0.0), 0.3))
+    0.0
+    """
+    return 2.0 * scale**2 * (jnp.sqrt(1.0 + squared / scale**2) - 1.0)
+
+
 def at_senders(node_values, graph):
     """Values (n_node, …) seen from the sending end of every edge: (n_edge, …)."""
     return jnp.asarray(node_values)[graph.senders]

@@ -62,7 +62,7 @@ def relax_with(
     progress: bool,
 ) -> list[Relaxation]:
     """Relax every graph by the given minimiser: one Relaxation per threshold; see `jphys.md.relax_to`."""
-    _check(potential, graphs, fmaxes, max_steps, n_lanes)
+    check_request(potential, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
     fixed = _check_fixed(fixed, graphs)
     graphs = [jax.tree.map(np.asarray, graph) for graph in graphs]
     order = np.argsort(fmaxes)[::-1]
@@ -135,7 +135,8 @@ def _rest(start: Graph, taken: int, relax_cell: bool, rows, forces, n_steps, sta
     return Rest(graph, forces[:n_atoms], fmax, int(taken + n_steps), int(status))
 
 
-def _check(potential, graphs, fmaxes, max_steps, n_lanes) -> None:
+def check_request(potential, graphs, *, fmaxes, max_steps: int, n_lanes: int) -> None:
+    """Raises ValueError for what `relax_with` says it refuses."""
     if not len(fmaxes) or not all(fmax > 0 for fmax in fmaxes):
         raise ValueError(f"fmax must be positive, got {fmaxes}")
     for name, value, least in (("max_steps", max_steps, 0), ("n_lanes", n_lanes, 1)):

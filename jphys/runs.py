@@ -82,6 +82,20 @@ def start(folder: Path, config, *, resume: bool) -> None:
     write_json(folder / "environment.json", environment())
 
 
+def keep_data(folder: Path, data: dict[str, Any]) -> None:
+    """Write data.json, what is known of the data beyond the config; a run goes on with the same data.
+
+    Raises:
+        ValueError: if the folder's run has other data.
+    """
+    path = folder / "data.json"
+    if path.exists():
+        changed = _changed(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(data)))
+        if changed:
+            raise ValueError(f"resume must keep the data of {folder}, got others: {', '.join(changed)}")
+    write_json(path, data)
+
+
 def _changed(before, now, where: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(set(before) | set(now))
@@ -110,6 +124,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def seconds_so_far(folder: Path) -> float:
+    """How long the processes of a run have trained."""
+    lines = read_metrics(folder)
+    return float(lines[-1]["seconds"]) if lines else 0.0
 
 
 def keep_metrics(folder: Path, last_step: int) -> list[dict[str, Any]]:

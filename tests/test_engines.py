@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jphys.data import qm9
-from jphys.engines import NAMES, Engine, cp2k, gpaw, make_engine
+from jphys.engines import NAMES, Engine, cp2k, gpaw, make_engine, pyscf_b3lyp
 from jphys.engines.cp2k_input import write_input
 from jphys.units import HARTREE
 
@@ -57,6 +57,7 @@ def nothing_installed(monkeypatch):
         ("pyscf", ImportError, r"B3LYP needs pyscf: pip install 'jphys\[engines\]'"),
         ("cp2k", RuntimeError, "CP2K must be installed: apt-get install cp2k cp2k-data"),
         ("gpaw", RuntimeError, "GPAW must be installed .*: apt-get install gpaw gpaw-data"),
+        ("gpaw-lcao", RuntimeError, "GPAW must be installed .*: apt-get install gpaw gpaw-data"),
     ],
 )
 def test_a_missing_engine_says_what_to_install(nothing_installed, name, error, message):
@@ -109,6 +110,17 @@ class TestPyscf:
     def test_radicals_are_refused(self):
         with pytest.raises(ValueError, match="pyscf: molecule must have an even number of electrons, got 9"):
             make_engine("pyscf").energy(np.array([8, 1]), WATER[:2], None)
+
+    def test_forces_and_curvatures_are_derivatives(self):
+        """Central differences of energy and forces; the grid moves with the atoms, which they leave out."""
+        step = np.zeros((3, 3))
+        step[1, 2] = 0.01
+        _, forces = pyscf_b3lyp.energy_and_forces(SPECIES, WATER)
+        (e1, f1), (e2, f2) = (pyscf_b3lyp.energy_and_forces(SPECIES, WATER + s) for s in (step, -step))
+        assert forces[1, 2] == pytest.approx(-(e1 - e2) / 0.02, abs=0.02)
+        found = pyscf_b3lyp.hessian(SPECIES, WATER)
+        np.testing.assert_allclose(found[5], -(f1 - f2).ravel() / 0.02, atol=0.3)
+        assert np.abs(found).max() > 30
 
 
 class TestXtb:
@@ -179,3 +191,15 @@ class TestMetals:
             pytest.skip(str(error))
         low, stable = (engine.energy(np.array([13]), np.zeros((1, 3)), fcc(a)).energy for a in (3.838, 4.04))
         assert low - stable == pytest.approx(0.1015, abs=0.012)
+
+    def test_a_stretched_tetrahedron_of_aluminium(self):
+        """Per atom, 1.2 above 1: CP2K (DZVP-MOLOPT) has 0.331 eV, two codes and bases differ by 0.02."""
+        try:
+            engine = make_engine("gpaw-lcao")
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        sites = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]]) * 2.02
+        stable, stretched = (
+            engine.energy(np.full(4, 13), scale * sites, None).energy / 4 for scale in (1, 1.2)
+        )
+        assert stretched - stable == pytest.approx(0.331, abs=0.03)

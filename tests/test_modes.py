@@ -10,7 +10,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
 from jphys.graph import Nodes
 from jphys.modes import Modes, prior_modes
-from jphys.prior import make_prior, prior_energy
+from jphys.prior import Prior, make_prior, prior_energy
 from jphys.ragged import make_ragged
 
 # Molecules with their number of rigid motions: bent, chained, straight in part, straight.
@@ -23,7 +23,10 @@ def lay_out(structures):
         [Nodes(np.asarray(p, np.float32), np.asarray(s), np.ones(len(s), bool)) for s, p in structures]
     )
     priors = [make_prior(s, p) for s, p in structures]
-    terms = tuple(make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in range(4))
+    terms = tuple(
+        make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors])
+        for kind in range(len(Prior._fields))
+    )
     return nodes, terms
 
 

@@ -207,7 +207,7 @@ def test_gradients_of_each_objective(dataset, both, name):
         return sum(getattr(config, key) * jnp.sum(value) for key, value in found.items()), found
 
     gradient, found = jax.jit(jax.grad(total, has_aux=True))(params)
-    names = {"energy", "mask", "zero_force", "bound", "restore", "forces"}
+    names = {"energy", "mask", "zero_force", "bound", "restore", "diatomics", "forces"}
     assert set(found) == {key for key in names if getattr(config, key)}
     for values in found.values():
         assert np.isfinite(values).all() and np.all(np.asarray(values)[[1, 4]] == 0)

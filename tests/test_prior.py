@@ -9,7 +9,18 @@ import pytest
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from jphys.prior import Prior, Terms, bond_angles, make_prior, prior_energy, term_energies, torsion_vectors
+from jphys.prior import (
+    Prior,
+    Terms,
+    bond_angles,
+    bonded_pairs,
+    force_constants,
+    make_prior,
+    planar_atoms,
+    prior_energy,
+    term_energies,
+    torsion_vectors,
+)
 
 # Hartree, Bohr and the scale of Hartree-Fock force constants, typed here once more.
 EH, A0, SCALE = 27.211386, 0.529177, 0.8929**2
@@ -82,42 +93,98 @@ def test_bend_of_water(x64):
 
 
 def contact_energy(moved, stable, numbers):
-    """Σ ½k/4·(1 − exp(−2(r − r⁰)))² over ethane's 9 pairs of hydrogens on different carbons."""
+    """Σ ½k/a²·(1 − exp(−a(r − r⁰)))², a = 1.75 Å⁻¹, over ethane's 9 pairs of hydrogens on different carbons.
+
+    k is the curvature of MM3's repulsion: 1.84·10⁵ε·(12/3.24)²·exp(−12r/3.24), ε = 0.02 kcal/mol.
+    """
     total, count = 0.0, 0
     for i, j in itertools.combinations(np.flatnonzero(numbers == 1), 2):
         still, now = np.linalg.norm(stable[i] - stable[j]), np.linalg.norm(moved[i] - moved[j])
         if still > 2.0:  # 1.8 Å on one carbon, 2.5 and 3.1 Å across
             count += 1
-            k = 4.0 * np.exp(-(still - 2.5) / 0.45)
-            total += k / 8 * (1 - np.exp(-2 * (now - still))) ** 2
+            k = 1.84e5 * 0.02 * 0.0433641 * (12 / 3.24) ** 2 * np.exp(-12 * still / 3.24)
+            total += 0.5 * k / 1.75**2 * (1 - np.exp(-1.75 * (now - still))) ** 2
     assert count == 9
     return total
 
 
+def test_contact_of_two_hydrogens_in_numbers():
+    """2.5 Å, by hand: 1.84e5·0.02·0.043364 = 159.6 eV, ·(12/3.24)² = 2189, ·exp(−9.2593) = 0.2085."""
+    k = force_constants.contact(np.array([1, 1]), np.array([[0, 0, 0], [2.5, 0, 0]]), np.array([[0, 1]]))
+    np.testing.assert_allclose(k, [0.2085], rtol=2e-3)
+
+
+def turned(stable, numbers, start, angle):
+    """The atoms at the second carbon turned about the bond of the two, and that side of the molecule."""
+    first, second = np.flatnonzero(numbers == 6)[:2]
+    bond = np.asarray(stable[second] - stable[first])
+    near = np.linalg.norm(np.asarray(stable) - np.asarray(stable[second]), axis=1) < start
+    moved, centre = np.array(stable), np.asarray(stable[second])
+    rotation = Rotation.from_rotvec(angle * bond / np.linalg.norm(bond))
+    moved[near] = centre + rotation.apply(moved[near] - centre)
+    return jnp.asarray(moved), near
+
+
+def sine_and_length(stable, numbers, near):
+    """sin of the angle H-C-C and the length of C-C."""
+    first, second = np.flatnonzero(numbers == 6)[:2]
+    bond = np.asarray(stable[second] - stable[first])
+    arm = np.asarray(stable[np.flatnonzero(near & (numbers == 1))[0]] - stable[second])
+    length = np.linalg.norm(bond)
+    return np.linalg.norm(np.cross(arm, bond)) / np.linalg.norm(arm) / length, length
+
+
 def test_ethane_has_nine_torsions_and_their_curvature(x64):
-    """Nine terms k·s·s⁰(1 − cos Δφ), k = A − B(r − r_cov) ≥ A = 0.0023 Eh, s = sin² of the H-C-C angle."""
+    """Nine terms k/9·s·s⁰(1 − cos 3Δφ), k = A − B(r − r_cov) ≥ A = 0.0023 Eh, s = sin² of the H-C-C angle."""
     prior, stable = setting("C2H6")
-    atoms = molecule("C2H6")
-    assert prior.torsions.atoms.shape == (9, 4) and prior.bonds.atoms.shape == (7, 2)
-    assert prior.angles.atoms.shape == (12, 3)
-    carbons = np.flatnonzero(atoms.numbers == 6)
-    bond = stable[carbons[1]] - stable[carbons[0]]
-    length = float(jnp.linalg.norm(bond))
-    near = np.linalg.norm(np.asarray(stable) - np.asarray(stable[carbons[1]]), axis=1) < 1.2
-    hydrogen = np.flatnonzero(near & (atoms.numbers == 1))[0]
-    arm = np.asarray(stable[hydrogen] - stable[carbons[1]])
-    sine = np.linalg.norm(np.cross(arm, bond)) / np.linalg.norm(arm) / length
-    k = max(0.0023 - 0.07 * (length - 2 * 0.76) / A0, 0.0023) * EH * SCALE
-    centre, axis = np.asarray(stable[carbons[1]]), np.asarray(bond) / length
-    for turn in (0.2, np.pi / 3):
-        moved = np.array(stable)
-        moved[near] = centre + Rotation.from_rotvec(turn * axis).apply(moved[near] - centre)
-        energies = [float(jnp.sum(e)) for e in term_energies(jnp.asarray(moved), stable, prior)]
-        np.testing.assert_allclose(energies[:2], 0, atol=1e-10)
-        assert energies[3] == pytest.approx(
-            contact_energy(moved, np.asarray(stable), atoms.numbers), rel=1e-4
-        )
-        assert energies[2] == pytest.approx(9 * k * sine**4 * (1 - np.cos(turn)), rel=1e-4)
+    numbers = molecule("C2H6").numbers
+    assert prior.threefold.atoms.shape == (9, 4) and prior.bonds.atoms.shape == (7, 2)
+    assert prior.angles.atoms.shape == (12, 3) and not len(prior.twofold.atoms)
+    for turn in (0.2, np.pi / 3, 2.0):
+        moved, near = turned(stable, numbers, 1.2, turn)
+        sine, length = sine_and_length(stable, numbers, near)
+        k = max(0.0023 - 0.07 * (length - 2 * 0.76) / A0, 0.0023) * EH * SCALE
+        energies = [float(jnp.sum(e)) for e in term_energies(moved, stable, prior)]
+        np.testing.assert_allclose(energies[:3], 0, atol=1e-10)
+        assert energies[4] == pytest.approx(contact_energy(moved, np.asarray(stable), numbers), rel=1e-4)
+        assert energies[3] == pytest.approx(k * sine**4 * (1 - np.cos(3 * turn)), rel=1e-4)
+
+
+def test_ethane_turned_by_a_third_is_ethane(x64):
+    """Its hydrogens change places: neither torsions nor bonds and angles notice; its barrier is 0.10 eV."""
+    prior, stable = setting("C2H6")
+    numbers = molecule("C2H6").numbers
+    third, eclipsed = (
+        term_energies(turned(stable, numbers, 1.2, angle)[0], stable, prior)
+        for angle in (2 * np.pi / 3, np.pi / 3)
+    )
+    assert all(float(jnp.sum(energies)) == pytest.approx(0, abs=1e-8) for energies in third[:4])
+    assert float(jnp.sum(eclipsed[3])) == pytest.approx(2 * 0.0023 * EH * SCALE, rel=0.35)
+
+
+def test_ethylene_has_four_two_fold_torsions(x64):
+    """k/4·s·s⁰(1 − cos 2Δφ) with the constant of a double bond; half a turn changes nothing."""
+    prior, stable = setting("C2H4")
+    numbers = molecule("C2H4").numbers
+    assert prior.twofold.atoms.shape == (4, 4) and not len(prior.threefold.atoms)
+    for turn in (0.3, np.pi / 2, np.pi):
+        moved, near = turned(stable, numbers, 1.2, turn)
+        sine, length = sine_and_length(stable, numbers, near)
+        k = (0.0023 - 0.07 * (length - 2 * 0.76) / A0) * EH * SCALE
+        found = float(jnp.sum(term_energies(moved, stable, prior)[2]))
+        assert found == pytest.approx(k * sine**4 * (1 - np.cos(2 * turn)), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, planar",
+    [("C2H6", 0), ("C2H4", 2), ("C6H6", 6), ("CH3CONH2", 2), ("CH3OH", 0), ("CH3CH2NH2", 0), ("CH2NHCH2", 0)],
+)
+def test_which_atoms_are_planar(name, planar):
+    """Carbons and nitrogens with three bonds in a plane; not ammonia's nitrogen, not ether's oxygen."""
+    atoms = molecule(name)
+    adjacent = bonded_pairs(atoms.numbers, atoms.positions)
+    found = planar_atoms(atoms.numbers, atoms.positions, [np.flatnonzero(row) for row in adjacent])
+    assert found.sum() == planar
 
 
 def test_torsions_by_a_textbook_formula(x64, rng):
@@ -209,6 +276,6 @@ def test_padding_terms_are_silent(x64):
 
 def test_a_single_atom_has_no_terms():
     prior = make_prior([6], np.zeros((1, 3)))
-    assert [len(terms.atoms) for terms in prior] == [0, 0, 0, 0]
+    assert [len(terms.atoms) for terms in prior] == [0] * 5
     energy, gradient = energy_and_gradient(jnp.ones((1, 3)), jnp.zeros((1, 3)), prior)
     assert energy == 0 and not gradient.any()

@@ -21,7 +21,7 @@
 # pip install "./jphys[engines]"
 # ```
 #
-# `vimpnn-qm9` comes with the package. It knows neutral molecules of H, C, N, O and F with up to eight heavy
+# `vimpnn-qm9` comes with the package. It knows neutral molecules of H, C, N, O and F with up to nine heavy
 # atoms, scaled as a whole from 0.9 to 1.5. It was never shown anything else: forces on single atoms, torsions
 # and reactions are outside.
 

@@ -4,14 +4,28 @@ from pathlib import Path
 
 import numpy as np
 
+from jphys import elements
 from jphys.data import qm9, qm9_bonds, qm9_npz, scaled_files
 from jphys.data.scaled import SCALES, ScaledSet
 from jphys.data.structures import Structures
 
-__all__ = ["FILE", "LICENCE", "N_MOLECULES", "SCALES", "load", "shapes", "source_of"]
+__all__ = [
+    "DFT_FILE",
+    "FILE",
+    "LARGER_FILE",
+    "LICENCE",
+    "N_MOLECULES",
+    "SCALES",
+    "load",
+    "of_formula",
+    "shapes",
+    "source_of",
+]
 
 N_MOLECULES = 10_000
 FILE = Path(__file__).with_name("augmented_qm9_gfn2.npz")  # GFN2-xTB labels, in the package
+LARGER_FILE = Path(__file__).with_name("augmented_qm9_C5H7N3O.npz")  # one molecule of figure 3, beyond them
+DFT_FILE = Path(__file__).with_name("augmented_qm9_pyscf.npz")  # B3LYP/6-31G(2df,p), first 150 molecules
 LICENCE = "CC0"
 
 
@@ -45,6 +59,19 @@ def shapes(records: qm9_npz.Records, n_molecules: int = N_MOLECULES) -> Structur
         raise ValueError(f"n_molecules must be from 1 to {len(records)}, got {n_molecules}")
     first = np.argsort(records.index, kind="stable")[:n_molecules]
     return qm9_npz.to_structures(qm9_bonds.with_bonds(qm9_npz.take(records, first)))
+
+
+def of_formula(records: qm9_npz.Records, formula: str) -> Structures:
+    """The first molecule of a Hill formula, as "C5H7N3O", by GDB9 number.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    ends = np.cumsum(records.n_atoms)
+    for i in np.argsort(records.index, kind="stable"):
+        if elements.formula(records.species[ends[i] - records.n_atoms[i] : ends[i]]) == formula:
+            return qm9_npz.to_structures(qm9_bonds.with_bonds(qm9_npz.take(records, np.array([i]))))
+    raise ValueError(f"formula must be that of one of {len(records)} molecules, got {formula!r}")
 
 
 def smallest(n_molecules: int) -> Structures:

@@ -16,6 +16,7 @@ SCALES = np.round(np.linspace(0.9, 1.5, 481), 5)
 LATTICE_CONSTANTS = {
     "cp2k": {13: 4.029, 29: 3.651},
     "gpaw": {13: 4.039, 29: 3.643},
+    "gpaw-lcao": {13: 4.039, 29: 3.643},  # of gpaw: where the growing clusters start
     "emt": {13: 3.995, 29: 3.590},
 }
 FILE = Path(__file__).with_name("infinite_crystal_gpaw.npz")  # PBE labels, in the package

@@ -26,6 +26,7 @@ SIZES = range(15, 115)
 N_STABLE, N_UNSTABLE = 20, 5  # growths per element
 STABLE_FILE = Path(__file__).with_name("crystal_growth_stable_emt.npz")  # in the package
 UNSTABLE_FILE = Path(__file__).with_name("crystal_growth_unstable_emt.npz")
+DFT_FILE = Path(__file__).with_name("crystal_growth_unstable_gpaw.npz")  # PBE, 24 clusters to 20 atoms
 LICENCE = "CC0"
 
 
@@ -98,10 +99,12 @@ def shapes(
         sizes: numbers of atoms, ascending.
 
     Raises:
-        ValueError: if there is no growth or a size is below 14.
+        ValueError: if there is no growth, a size is below 14, or they do not ascend.
     """
     if n_growths < 1 or not len(sizes):
         raise ValueError(f"n_growths and sizes must not be empty, got {n_growths} and {list(sizes)}")
+    if min(sizes) < len(SEED_SITES) or list(sizes) != sorted(set(sizes)):
+        raise ValueError(f"sizes must be at least {len(SEED_SITES)} and ascend, got {list(sizes)}")
     names, n_atoms, species, positions = [], [], [], []
     for (z, a), growth in itertools.product(lattice_constants.items(), range(n_growths)):
         sites = grow(max(sizes), seed=(z, growth))

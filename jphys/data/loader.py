@@ -10,6 +10,7 @@ import numpy as np
 
 from jphys import packing
 from jphys.data.structures import Structures, graphs
+from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Graph, with_edges
 from jphys.modes import Modes, prior_modes
 from jphys.objectives import Labels
@@ -32,10 +33,9 @@ class Dataset(NamedTuple):
 
     stored: packing.Stored
     forces: Ragged | None  # rows: (3,) eV/Å, labels
-    terms: (
-        tuple[Ragged, ...] | None
-    )  # bonds, angles, torsions, contacts; rows: atoms (within the structure), stiffness
+    terms: tuple[Ragged, ...] | None  # per field of Prior; rows: atoms (within the structure), stiffness
     modes: Modes | None  # of the prior, per structure
+    sides: Sides | None  # of the acyclic bonds, per structure
     energy: jax.Array | np.ndarray  # (m,) eV, relative
     scale: jax.Array | None  # (m,) relative to the stable distances
 
@@ -65,7 +65,11 @@ def make_dataset(
     made = graphs(structures, cutoff=cutoff + margin, all_pairs=margin > 0)
     if felt_edges is not None:
         made = [with_edges(graph, felt_edges(graph)) for graph in made]
-    stored, forces, terms, modes = packing.store(made), None, None, None
+        if structures.n_atoms.max() > 1 and not any(len(graph.senders) for graph in made):
+            raise ValueError(
+                "structures must have bonds of the model's bond_types, got none that any atom feels"
+            )
+    stored, forces, terms, modes, sides = packing.store(made), None, None, None, None
     if structures.forces is not None:
         forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
     if with_prior:
@@ -75,8 +79,10 @@ def make_dataset(
             for kind in range(len(Prior._fields))
         )
         modes = prior_modes(stored.nodes, terms)
+        apart = [make_sides(g.nodes.species, g.nodes.positions) for g in made]
+        sides = jax.tree.map(jnp.asarray, stack(apart, int(structures.n_atoms.max())))
     known = None if scale is None else jnp.asarray(scale, jnp.float32)
-    return Dataset(stored, forces, terms, modes, jnp.asarray(energy, jnp.float32), known)
+    return Dataset(stored, forces, terms, modes, sides, jnp.asarray(energy, jnp.float32), known)
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -121,14 +127,13 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
 def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
     """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
     packed = packing.pack(dataset.stored, chosen, packing.Budget(budget.n_node, budget.n_edge))
-    forces = terms = modes = None
+    forces = terms = None
     if dataset.forces is not None:
         rows = take_rows(dataset.forces, chosen, budget.n_node)
         forces = rows.rows * rows.mask[:, None]
     if dataset.terms is not None:
         terms = _take_prior(dataset.terms, chosen, packed.first, budget)
-    if dataset.modes is not None:
-        modes = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.modes)
+    modes, sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), (dataset.modes, dataset.sides))
     labels = Labels(
         energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
         index=jnp.append(chosen, -1),
@@ -136,6 +141,7 @@ def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]
         forces=forces,
         prior=terms,
         modes=modes,
+        sides=sides,
         scale=None if dataset.scale is None else _pad_row(dataset.scale[chosen]),
     )
     return packed.graph, labels

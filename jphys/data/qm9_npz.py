@@ -1,12 +1,12 @@
 """QM9 as parsed: the `Records` of its molecules, and the npz file they are cached and shipped in."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 
 from jphys import units
+from jphys.data.npz import from_text, read_arrays, to_text, write_arrays
 from jphys.data.structures import Structures
 
 POSITION_SCALE = 1e-5  # Å; positions are stored as integers, so every source gives the same numbers
@@ -74,18 +74,8 @@ def read_npz(path) -> Records:
         FileNotFoundError: there is no such file.
         ValueError: not such a file, truncated, or with impossible entries; names file and molecule.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be an npz file of QM9, there is none")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
-        raise ValueError(f"{path} must be a complete npz file, got: {error}") from error
-    missing = [key for key in _REQUIRED if key not in arrays]
-    if missing:
-        raise ValueError(f"{path} must hold the arrays {', '.join(_REQUIRED)}, misses {', '.join(missing)}")
-    _check_arrays(path, arrays)
+    arrays = read_arrays(path, _REQUIRED, of="QM9")
+    _check_arrays(Path(path), arrays)
     return _records(arrays)
 
 
@@ -100,7 +90,7 @@ def _records(arrays: dict[str, np.ndarray]) -> Records:
         species=arrays["z"].astype(np.int32),
         positions=_rescaled(arrays["pos"], float(arrays["pos_scale"])),
         u0=arrays["u0_hartree"].astype(np.float64),
-        smiles=("",) * m if smiles is None else tuple(smiles.tobytes().decode("ascii").split("\n")),
+        smiles=("",) * m if smiles is None else tuple(to_text(smiles).split("\n")),
         n_uncharacterized=int(arrays.get("n_uncharacterized", skipped)),
         bonds=arrays["bonds"].astype(np.int32) if "bonds" in arrays else None,
         n_bonds=arrays["n_bonds"].astype(np.int32) if "bonds" in arrays else None,
@@ -141,8 +131,6 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def write_npz(path, records: Records) -> None:
     """Write records so that the file is there whole or not at all: a temporary file, then a rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         "index": records.index,
         "n_atoms": records.n_atoms.astype(np.uint8),
@@ -150,18 +138,11 @@ def write_npz(path, records: Records) -> None:
         "pos": records.positions,
         "pos_scale": np.float64(POSITION_SCALE),
         "u0_hartree": records.u0,
-        "smiles_gdb17": np.frombuffer("\n".join(records.smiles).encode("ascii"), np.uint8),
+        "smiles_gdb17": from_text("\n".join(records.smiles)),
         "n_uncharacterized": np.int32(records.n_uncharacterized),
     }
     if records.bonds is not None and records.n_bonds is not None:
         arrays["bonds"] = records.bonds.astype(np.uint8)
         arrays["n_bonds"] = records.n_bonds.astype(np.uint8)
         arrays["n_single_bonded"] = np.int32(records.n_single_bonded)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt too must leave nothing behind
-        temporary.unlink(missing_ok=True)
-        raise
+    write_arrays(path, arrays)

@@ -5,12 +5,15 @@ import logging
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+from scipy.spatial import KDTree
+from scipy.spatial.distance import pdist
 
 from jphys.data import splits
 from jphys.data import structures as structures_module
 from jphys.data.structures import Structures
 
 SCALES = np.linspace(0.9, 1.5, 10)  # VIMPNN sec. 3.1: ten regular factors between 90 and 150 %
+ALIKE = 0.005  # Å; shapes all of whose distances differ by less are one
 NOT_ASKED, CONVERGED, FAILED = 0, 1, 2  # status of a point
 _log = logging.getLogger(__name__)
 
@@ -145,6 +148,9 @@ def split_shapes(
 ) -> splits.Split:
     """Points (indices into the set) of three parts; the points of one shape are all in one part.
 
+    A shape that repeats another but for rotation, reflection and translation follows it: clusters that grew
+    differently may be the same.
+
     Args:
         scaled: the set.
         fractions: of the shapes that go to training, validation and test, see `jphys.data.splits.split`.
@@ -153,8 +159,42 @@ def split_shapes(
     Raises:
         ValueError: as `jphys.data.splits.split`.
     """
-    parts = splits.split(scaled.n_shape, fractions=fractions, seed=seed)
-    return splits.Split(*(_points_of(scaled.shape, np.sort(part)) for part in parts))
+    first, part_of = first_alike(scaled), np.empty(scaled.n_shape, np.int8)
+    for number, part in enumerate(splits.split(scaled.n_shape, fractions=fractions, seed=seed)):
+        part_of[part] = number
+    part_of = part_of[first]
+    return splits.Split(*(_points_of(scaled.shape, np.flatnonzero(part_of == n)) for n in range(3)))
+
+
+def first_alike(scaled: ScaledSet) -> np.ndarray:
+    """For every shape the first with its elements, cell and distances (to ALIKE Å, at scale 1): (n_shape,).
+
+    Distances are compared element by element: of every pair of elements in ascending order.
+    """
+    structures = scaled.structures
+    ends = np.cumsum(structures.n_atoms)
+    _, rows = np.unique(scaled.shape, return_index=True)
+    formulas: dict[bytes, list[tuple[int, np.ndarray]]] = {}
+    for shape, row in enumerate(rows):
+        atoms = slice(ends[row] - structures.n_atoms[row], ends[row])
+        species = structures.species[atoms]
+        lengths = _sorted_distances(species, structures.positions[atoms]), structures.cell[row].ravel()
+        measure = np.concatenate(lengths) / scaled.scale[row]
+        formulas.setdefault(np.sort(species).tobytes(), []).append((shape, measure))
+    first = np.arange(scaled.n_shape, dtype=np.int32)
+    for found in formulas.values():
+        numbers, tree = [shape for shape, _ in found], KDTree(np.stack([measure for _, measure in found]))
+        for i, j in sorted(tree.query_pairs(ALIKE, p=np.inf)):
+            first[numbers[j]] = min(first[numbers[j]], first[numbers[i]])
+    return first
+
+
+def _sorted_distances(species: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """All distances, pair of elements by pair of elements, ascending."""
+    i, j = np.triu_indices(len(species), 1)
+    low, high = np.minimum(species[i], species[j]), np.maximum(species[i], species[j])
+    lengths = pdist(positions)
+    return lengths[np.lexsort((lengths, high, low))]
 
 
 def between(points: ScaledSet, n: int) -> ScaledSet:

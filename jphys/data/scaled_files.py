@@ -1,13 +1,13 @@
 """The npz file of a scaled data set: shapes once, a table of energies, and where they come from."""
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from jphys.data.npz import from_text, header_bytes, read_arrays, read_provenance, to_text, write_arrays
 from jphys.data.scaled import CONVERGED, FAILED, ScaledSet, ScaledTable, expand
 from jphys.data.structures import Structures
+from jphys.elements import MAX_Z
 
 FORMAT, VERSION = "jphys scaled shapes", 1
 POSITION_SCALE = 1e-5  # Å; positions are stored as integers
@@ -33,16 +33,7 @@ def save(path, table: ScaledTable) -> None:
         raise ValueError(
             f"provenance must have {', '.join(_PROVENANCE)}, got none of the name {', '.join(missing)}"
         )
-    path, arrays = Path(path), _arrays(table)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt too must leave nothing behind
-        temporary.unlink(missing_ok=True)
-        raise
+    write_arrays(path, _arrays(table))
 
 
 def load(path) -> ScaledSet:
@@ -57,28 +48,17 @@ def load(path) -> ScaledSet:
 
 def read_table(path) -> ScaledTable:
     """As `load`, but every shape once and the whole table, with the points that have no energy."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be an npz file of scaled shapes, there is none")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
-        raise ValueError(f"{path} must be a complete npz file, got: {error}") from error
-    missing = [key for key in _ARRAYS if key not in arrays]
-    if missing:
-        raise ValueError(f"{path} must hold the arrays {', '.join(_ARRAYS)}, misses {', '.join(missing)}")
-    header = _header(path, arrays["header"])
+    path, arrays = Path(path), read_arrays(path, _ARRAYS, of="scaled shapes")
+    provenance = read_provenance(path, arrays["header"], FORMAT, VERSION, _PROVENANCE)
     _check_arrays(path, arrays)
-    return _table(arrays, header["provenance"])
+    return _table(arrays, provenance)
 
 
 def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:
     shapes = table.shapes
-    header = {"format": FORMAT, "version": VERSION, "units": _UNITS, "provenance": table.provenance}
     return {
-        "header": _bytes(json.dumps(header, ensure_ascii=False)),
-        "name": _bytes("\n".join(shapes.name)),
+        "header": header_bytes(FORMAT, VERSION, table.provenance, units=_UNITS),
+        "name": from_text("\n".join(shapes.name)),
         "n_atoms": shapes.n_atoms.astype(np.uint16),
         "z": shapes.species.astype(np.uint8),
         "pos": np.rint(shapes.positions / POSITION_SCALE).astype(np.int32),
@@ -92,30 +72,8 @@ def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:
     }
 
 
-def _bytes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-8"), np.uint8)
-
-
-def _header(path: Path, raw: np.ndarray) -> dict:
-    try:
-        header = json.loads(raw.tobytes().decode("utf-8"))
-        found = (header["format"], header["version"])
-        missing = [key for key in _PROVENANCE if key not in header["provenance"]]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path}: header must be JSON with format, version and provenance: {error}"
-        ) from error
-    if found != (FORMAT, VERSION):
-        raise ValueError(f"{path}: format must be {FORMAT!r} version {VERSION}, got {found[0]!r} {found[1]}")
-    if missing:
-        raise ValueError(
-            f"{path}: provenance must have {', '.join(_PROVENANCE)}, misses {', '.join(missing)}"
-        )
-    return header
-
-
 def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    n, k = len(arrays["n_atoms"]), len(arrays["scales"])
+    n, k = len(arrays["n_atoms"]), arrays["scales"].size
     total, n_bonds = int(arrays["n_atoms"].sum()), int(arrays["n_bonds"].sum())
     n_names = int(np.count_nonzero(arrays["name"] == ord("\n"))) + 1
     if n < 1 or n_names != n:
@@ -125,9 +83,20 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     for key, shape in shapes.items():
         if arrays[key].shape != shape:
             raise ValueError(f"{path}: {key} must have shape {shape}, got {arrays[key].shape}")
-    scales, status = arrays["scales"], arrays["status"]
+    scales, status, n_atoms = arrays["scales"], arrays["status"], arrays["n_atoms"].astype(int)
     if k < 1 or not (scales > 0).all() or not (np.diff(scales) > 0).all():
         raise ValueError(f"{path}: scales must be positive and ascending, got {scales.tolist()}")
+    bonds, limit = arrays["bonds"].astype(int), np.repeat(n_atoms, arrays["n_bonds"])
+    rules = {
+        f"z must be from 1 to {MAX_Z}": ((arrays["z"] < 1) | (arrays["z"] > MAX_Z)).any(),
+        "pos_scale must be positive": not arrays["pos_scale"] > 0,
+        "cell must be finite": not np.isfinite(arrays["cell"]).all(),
+        "bonds must join atoms of their shape": (bonds[:, :2] >= limit[:, None]).any(),
+        "orders of bonds must be 1, 2 or 3": ((bonds[:, 2] < 1) | (bonds[:, 2] > 3)).any(),
+    }
+    for rule, broken in rules.items():
+        if broken:
+            raise ValueError(f"{path}: {rule}, got others")
     if status.max() > FAILED:
         raise ValueError(f"{path}: status must be 0, 1 or 2, got {status.max()}")
     wrong = np.argwhere(np.isfinite(arrays["energy"]) != (status == CONVERGED))
@@ -141,7 +110,7 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def _table(arrays: dict[str, np.ndarray], provenance: dict) -> ScaledTable:
     n_atoms = arrays["n_atoms"].astype(np.int32)
     shapes = Structures(
-        name=np.array(arrays["name"].tobytes().decode("utf-8").split("\n")),
+        name=np.array(to_text(arrays["name"]).split("\n")),
         n_atoms=n_atoms,
         species=arrays["z"].astype(np.int32),
         positions=arrays["pos"] * float(arrays["pos_scale"]),

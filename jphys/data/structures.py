@@ -1,6 +1,7 @@
 """`Structures`: a data set of molecules or crystals with labels, flat over atoms, on the host."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -49,6 +50,14 @@ def take(structures: Structures, chosen) -> Structures:
         n_bonds=structures.n_bonds[chosen],
         bonds=structures.bonds[bonds],
     )
+
+
+def fingerprint(structures: Structures) -> str:
+    """SHA-256 of atoms, places and energies: whether two sets of data are the same to the last bit."""
+    digest = hashlib.sha256()
+    for array in (structures.n_atoms, structures.species, structures.positions, structures.energy):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def graphs(structures: Structures, *, cutoff: float | None = None, all_pairs: bool = True) -> list[Graph]:

@@ -8,14 +8,15 @@ from importlib import import_module
 
 from jphys.engines.engine import Engine, Result
 
-_MODULES = {
-    "gfn2-xtb": "gfn2_xtb",
-    "pyscf": "pyscf_b3lyp",
-    "cp2k": "cp2k",
-    "gpaw": "gpaw",
-    "emt": "emt",
+_MAKERS = {
+    "gfn2-xtb": ("gfn2_xtb", "make"),
+    "pyscf": ("pyscf_b3lyp", "make"),
+    "cp2k": ("cp2k", "make"),
+    "gpaw": ("gpaw", "make"),
+    "gpaw-lcao": ("gpaw", "make_lcao"),
+    "emt": ("emt", "make"),
 }
-NAMES = tuple(_MODULES)
+NAMES = tuple(_MAKERS)
 
 __all__ = ["NAMES", "Engine", "Result", "make_engine"]
 
@@ -25,14 +26,16 @@ def make_engine(name: str) -> Engine:
 
     Args:
         name: `gfn2-xtb` (molecules, tblite), `pyscf` (molecules, B3LYP with QM9's basis), `cp2k` (molecules,
-            clusters and crystals of Al and Cu, PBE), `gpaw` (crystals of Al and Cu, PBE), or `emt` (clusters
-            and crystals of metals, effective medium theory in ASE).
+            clusters and crystals of Al and Cu, PBE), `gpaw` (crystals of Al and Cu, PBE), `gpaw-lcao`
+            (clusters of Al and Cu, PBE), or `emt` (clusters and crystals of metals, effective medium theory
+            in ASE).
 
     Raises:
         ValueError: if there is no engine of that name.
         ImportError: if its Python package is not installed; says which.
         RuntimeError: if its program is not installed; says which.
     """
-    if name not in _MODULES:
+    if name not in _MAKERS:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-    return import_module(f"jphys.engines.{_MODULES[name]}").make()
+    module, maker = _MAKERS[name]
+    return getattr(import_module(f"jphys.engines.{module}"), maker)()

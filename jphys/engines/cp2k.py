@@ -4,7 +4,6 @@ Kühne et al. 2020 (doi:10.1063/5.0007045). CP2K is a package of the system (`ap
 every energy is a process in a temporary folder. Its settings are in `cp2k_input.py`.
 """
 
-import functools
 import os
 import re
 import shutil
@@ -26,19 +25,16 @@ class Cp2kError(RuntimeError):
     """CP2K ended without an energy for another reason than convergence."""
 
 
-def make(processes: int = 1) -> Engine:
+def make() -> Engine:
     """The engine.
-
-    Args:
-        processes: MPI processes per calculation; more than one needs mpirun.
 
     Raises:
         RuntimeError: if CP2K is not installed.
     """
-    return Engine(NAME, _version(), SETTINGS, functools.partial(energy, processes=processes))
+    return Engine(NAME, _version(), SETTINGS, energy)
 
 
-def energy(species, positions, cell=None, *, processes: int = 1) -> Result:
+def energy(species, positions, cell=None) -> Result:
     """Energy of a closed-shell molecule, or of a cluster or crystal of Al or Cu, see `Engine.energy`."""
     species, positions, cell = checked(species, positions, cell, engine=NAME)
     kinds = set(species.tolist())
@@ -47,7 +43,7 @@ def energy(species, positions, cell=None, *, processes: int = 1) -> Result:
     with tempfile.TemporaryDirectory(prefix="jphys-cp2k-") as folder:
         Path(folder, "run.inp").write_text(write_input(species, positions, cell), encoding="ascii")
         try:
-            output = _run(folder, processes)
+            output = _run(folder)
         except subprocess.TimeoutExpired:
             return FAILED
     return parse_output(output)
@@ -67,10 +63,8 @@ def parse_output(output: str) -> Result:
     return Result(float(found[-1]) * HARTREE, True)
 
 
-def _run(folder: str, processes: int) -> str:
+def _run(folder: str) -> str:
     command = [PROGRAM, "-i", "run.inp"]
-    if processes > 1:
-        command = ["mpirun", "--allow-run-as-root", "-n", str(processes), *command]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S

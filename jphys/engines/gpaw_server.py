@@ -1,10 +1,12 @@
-"""Energies of crystals by GPAW, one JSON line in, one out: run by the interpreter that has GPAW.
+"""Energies of crystals and clusters by GPAW, one JSON line in, one out: run by the interpreter that has it.
 
 GPAW comes as a package of the system, for the system's Python: this file must not import jphys.
 
     {"species": [13], "positions": [[0, 0, 0]], "cell": [[0, 2, 2], [2, 0, 2], [2, 2, 0]],
-     "cutoff_ev": 350, "n_kpoints": 14, "width_ev": 0.1}
+     "width_ev": 0.1, "cutoff_ev": 350, "n_kpoints": 14}
     {"energy": -3.73, "converged": true}
+
+A cluster has "grid_angstrom" and "vacuum_angstrom" instead of cell, cutoff and k-points.
 """
 
 import json
@@ -18,14 +20,18 @@ def answer(question: dict) -> dict:
     from ase import Atoms
 
     gpaw = import_module("gpaw")
-    atoms = Atoms(question["species"], question["positions"], cell=question["cell"], pbc=True)
-    atoms.calc = gpaw.GPAW(
-        mode=gpaw.PW(question["cutoff_ev"]),
-        xc="PBE",
-        kpts={"size": [question["n_kpoints"]] * 3, "gamma": True},
-        occupations=gpaw.FermiDirac(question["width_ev"]),
-        txt=None,
-    )
+    cell = question.get("cell")
+    atoms = Atoms(question["species"], question["positions"], cell=cell, pbc=cell is not None)
+    settings = {"xc": "PBE", "occupations": gpaw.FermiDirac(question["width_ev"]), "txt": None}
+    if cell is None:
+        atoms.center(vacuum=question["vacuum_angstrom"])
+        settings |= {"mode": "lcao", "basis": "dzp", "h": question["grid_angstrom"]}
+        settings |= {"nbands": "120%", "mixer": gpaw.Mixer(0.1, 8, 1)}
+        settings |= {"convergence": {"energy": 1e-4, "density": 1e-3}}  # eV per electron; electrons
+    else:
+        kpoints = {"size": [question["n_kpoints"]] * 3, "gamma": True}
+        settings |= {"mode": gpaw.PW(question["cutoff_ev"]), "kpts": kpoints}
+    atoms.calc = gpaw.GPAW(**settings)
     try:
         return {"energy": float(atoms.get_potential_energy()), "converged": True}
     except gpaw.KohnShamConvergenceError:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jphys.elements import SYMBOLS
 from jphys.engines.engine import FAILED, Engine, Result, checked, package_version, refuse_cell
-from jphys.units import HARTREE
+from jphys.units import BOHR, HARTREE
 
 NAME = "pyscf"
 F_EXPONENTS = {6: 0.8, 7: 1.0, 8: 1.4, 9: 1.85}
@@ -23,8 +23,9 @@ SETTINGS = {
     "method": "restricted Kohn-Sham, B3LYP with VWN3",
     "basis": "6-31G(2df,p): H p 1.1; C N O F d 1.6 0.4, f 0.8 1.0 1.4 1.85; 6d 7f",
     "auxiliary_basis": "def2-universal-jkfit, Cartesian",
-    "grid_level": 3,
-    "convergence_hartree": 1e-8,
+    "grid_level": 2,
+    "convergence_hartree": 1e-6,
+    "start": "converged on grid level 0",
     "retry": "level shift 0.3",
 }
 
@@ -41,6 +42,40 @@ def make() -> Engine:
 def energy(species, positions, cell=None) -> Result:
     """Energy of a neutral closed-shell molecule of H, C, N, O, F, see `Engine.energy`."""
     refuse_cell(cell, engine=NAME)
+    hartree, field = _converge(species, positions)
+    return Result(hartree * HARTREE, True) if field.converged else FAILED
+
+
+def energy_and_forces(species, positions) -> tuple[float, np.ndarray]:
+    """Energy (eV) and forces (n, 3) eV/Å of a neutral closed-shell molecule of H, C, N, O, F.
+
+    Raises:
+        ValueError: as `Engine.energy`.
+        RuntimeError: if the self-consistent field does not converge.
+    """
+    hartree, field = _converged(species, positions)
+    gradient = field.nuc_grad_method()
+    gradient.verbose = 0
+    return hartree * HARTREE, -np.asarray(gradient.kernel()) * HARTREE / BOHR
+
+
+def hessian(species, positions) -> np.ndarray:
+    """Second derivatives (3n, 3n) eV/Å², symmetric; arguments and errors as `energy_and_forces`."""
+    _, field = _converged(species, positions)
+    found = np.asarray(field.Hessian().kernel()).transpose(0, 2, 1, 3) * HARTREE / BOHR**2
+    flat = found.reshape(3 * len(species), -1)
+    return 0.5 * (flat + flat.T)
+
+
+def _converged(species, positions) -> tuple[float, Any]:
+    hartree, field = _converge(species, positions)
+    if not field.converged:
+        raise RuntimeError(f"{NAME}: the self-consistent field did not converge")
+    return hartree, field
+
+
+def _converge(species, positions) -> tuple[float, Any]:
+    """Energy in Hartree and the mean field, converged or not."""
     species, positions, _ = checked(species, positions, None, engine=NAME)
     unknown = sorted(set(species.tolist()) - {1, *F_EXPONENTS})
     if unknown:
@@ -48,12 +83,20 @@ def energy(species, positions, cell=None) -> Result:
     if species.sum() % 2:
         raise ValueError(f"{NAME}: molecule must have an even number of electrons, got {species.sum()}")
     field = _mean_field(species, positions)
-    hartree = field.kernel()
+    density = _start(field)
+    field.grids = _grids(field.mol, SETTINGS["grid_level"])
+    return float(field.kernel(dm0=density)), field
+
+
+def _start(field):
+    """Density matrix converged on a coarse grid: half the time, and a hard case is cheap there."""
+    field.grids = _grids(field.mol, 0)
+    field.kernel()
     _check_orbitals(field)
     if not field.converged:  # stretched bonds: small gaps make the first attempt oscillate
         field.level_shift, field.max_cycle = 0.3, 200
-        hartree = field.kernel(dm0=field.make_rdm1())
-    return Result(float(hartree) * HARTREE, True) if field.converged else FAILED
+        field.kernel(dm0=field.make_rdm1())
+    return field.make_rdm1()
 
 
 def _mean_field(species: np.ndarray, positions: np.ndarray) -> Any:
@@ -67,10 +110,17 @@ def _mean_field(species: np.ndarray, positions: np.ndarray) -> Any:
         verbose=0,
     )
     field: Any = dft.RKS(molecule, xc="b3lypg").density_fit(auxbasis="def2-universal-jkfit")
-    field.grids.level, field.conv_tol = SETTINGS["grid_level"], SETTINGS["convergence_hartree"]
-    field.max_cycle = 100
+    field.conv_tol, field.max_cycle = SETTINGS["convergence_hartree"], 50
     field.check_linear_dependency = functools.partial(_orthonormal, molecule)
     return field
+
+
+def _grids(molecule, level: int) -> Any:
+    from pyscf.dft import gen_grid  # pyright: ignore[reportMissingImports]
+
+    grids = gen_grid.Grids(molecule)
+    grids.level = level
+    return grids
 
 
 def _check_orbitals(field) -> None:

@@ -1,9 +1,11 @@
 """Figures of a run and of the README, as PNG; matplotlib loads on first use."""
 
+from jphys.figures.assembly import assembly_strips
 from jphys.figures.curves import learning_curves
+from jphys.figures.masked_atom import SHOWN, likelihoods
 from jphys.figures.molecules import overlays, relaxations, relaxed_triples
 from jphys.figures.pairs import pair_curves, pair_table
-from jphys.figures.recovery import recovery_histogram
+from jphys.figures.recovery import recovery_distributions, recovery_histogram
 from jphys.figures.scaled import (
     contributions,
     energy_curves,
@@ -14,14 +16,18 @@ from jphys.figures.scaled import (
 from jphys.figures.story import recovery_story
 
 __all__ = [
+    "SHOWN",
+    "assembly_strips",
     "contributions",
     "energy_curves",
     "errors_by_element",
     "errors_by_size",
     "learning_curves",
+    "likelihoods",
     "overlays",
     "pair_curves",
     "pair_table",
+    "recovery_distributions",
     "recovery_histogram",
     "recovery_story",
     "relaxations",

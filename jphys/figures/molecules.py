@@ -9,7 +9,7 @@ import numpy as np
 from jphys.elements import COVALENT_RADIUS, SYMBOLS
 from jphys.figures.recovery import index_of
 from jphys.figures.style import ELEMENTS, GREY, INK, PALE, PURPLE, canvas
-from jphys.graph import Graph, with_positions
+from jphys.graph import Graph, bonds_of, with_positions
 from jphys.md import relax
 from jphys.prior import BOND_REACH
 from jphys.reliability.alignment import align, kabsch_distance
@@ -149,10 +149,11 @@ def formula(species) -> str:
 
 def bonds(graph: Graph) -> np.ndarray:
     """(b, 2) atoms to join: the graph's bonds, or where it has none the pairs at bonded distance."""
+    known = bonds_of(graph)[:, :2]
+    if len(known):
+        return known
     ends = np.stack([graph.senders, graph.receivers], axis=1)
-    ends, types = ends[ends[:, 0] < ends[:, 1]], graph.edges.bond_type[ends[:, 0] < ends[:, 1]]
-    if types.any():
-        return ends[types > 0]
+    ends = ends[ends[:, 0] < ends[:, 1]]
     positions, radii = np.asarray(graph.nodes.positions), COVALENT_RADIUS[graph.nodes.species]
     lengths = np.linalg.norm(positions[ends[:, 0]] - positions[ends[:, 1]], axis=1)
     return ends[lengths < BOND_REACH * radii[ends].sum(1)]

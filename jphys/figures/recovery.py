@@ -1,15 +1,17 @@
 """Histograms of recovery: where perturbed structures end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jphys.figures.style import BLUE, GREY, INK, VERMILLION, canvas
+from jphys.figures.style import BLUE, GREY, INK, PALETTE, VERMILLION, canvas
 from jphys.reliability.recovery import CAP, RECOVERED, Recovery
 
 SHORTEST = 1e-3
 """Å, left end of the ΔP axes; shorter distances are drawn there."""
+
+GAPS = (1e-4, 1e2)  # eV, the axis of ΔE_g; what lies beyond is drawn at its ends
 
 
 def recovery_histogram(recovery: Recovery, path, *, fmax: float = 0.01) -> Path:
@@ -26,6 +28,36 @@ def recovery_histogram(recovery: Recovery, path, *, fmax: float = 0.01) -> Path:
     column = index_of("fmax", fmax, recovery.fmaxes)
     with canvas(path, 5.6, 0.7 + 1.35 * len(recovery.sigmas)) as figure:
         draw_histograms(figure, recovery, column)
+    return Path(path)
+
+
+def recovery_distributions(
+    rows: Mapping[str, Recovery], path, *, sigma: float = 0.1, fmax: float = 0.01
+) -> Path:
+    """ΔP and ΔE_g of several surfaces as cumulative fractions on log axes (Yi et al., fig. 2).
+
+    Args:
+        rows: name of a surface -> its recovery.
+        path: PNG to write.
+        sigma: noise amplitude, Å, one of every recovery.
+        fmax: force threshold, eV/Å, one of every recovery.
+
+    Raises:
+        ValueError: if a recovery has no such amplitude or threshold.
+    """
+    with canvas(path, 8.6, 3.3) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        for (name, recovery), color in zip(rows.items(), PALETTE):
+            row, column = index_of("sigma", sigma, recovery.sigmas), index_of("fmax", fmax, recovery.fmaxes)
+            distance, gap = recovery.distance[row, column], recovery.energy_gap[row, column]
+            left.ecdf(np.clip(distance, SHORTEST, CAP), color=color, label=name)
+            right.ecdf(np.clip(np.where(np.isfinite(gap), gap, np.inf), *GAPS), color=color, label=name)
+        left.axvline(RECOVERED, color=INK, linewidth=0.8, linestyle="--")
+        left.set(xscale="log", xlim=(SHORTEST, CAP), ylim=(0, 1.02), ylabel="fraction of molecules")
+        left.set_xlabel("ΔP after relaxation (Å)")
+        right.set(xscale="log", xlim=GAPS, xlabel="ΔE_g (eV)")
+        plain_ticks(left)
+        right.legend(loc="lower right")
     return Path(path)
 
 

@@ -8,7 +8,7 @@ perceptrons use SiLU; and no feature of an atom counts neighbours.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -21,9 +21,10 @@ from jphys.messages import sum_of_messages
 from jphys.models.linen import Regressor, method_of, pure_functions
 from jphys.models.potential import Potential, fitted_elements
 
+Strategy = Literal["distance", "edge", "a.i", "a.ii", "b.i", "b.ii", "c"]
 BondType = Literal["nonbonded", "single", "double", "triple", "metallic"]
 Auxiliary = Literal["atoms", "orbitals", "scale"]
-BOND_TYPES = ("nonbonded", "single", "double", "triple", "metallic")  # by number, as `bond_types` gives them
+BOND_TYPES: tuple[BondType, ...] = get_args(BondType)  # by number, as `bond_types` gives them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +32,11 @@ class MessagePassingConfig:
     """Size and switches of MPNN and VIMPNN.
 
     Raises:
-        ValueError: for a size that is not positive, no bond type or one twice, an unknown element.
+        ValueError: for a size that is not positive, an unknown strategy, bond type, estimate or element, one
+            of them twice, no bond type, estimates of no element.
     """
 
-    strategy: Literal["distance", "edge", "a.i", "a.ii", "b.i", "b.ii", "c"] = "a.ii"
+    strategy: Strategy = "a.ii"
     """What the bond type does: nothing, an edge feature (MPNN), or a channel of its own (VIMPNN)."""
     bond_feature: bool = False
     """Channels whose messages know the bond type too: MPNN and VIMPNN together (beyond the paper)."""
@@ -63,13 +65,23 @@ class MessagePassingConfig:
         for name in ("channels", "steps", "n_basis", "cutoff", "energy_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not self.bond_types or len(set(self.bond_types)) < len(self.bond_types):
-            raise ValueError(f"bond_types must be one or more different types, got {self.bond_types}")
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"strategy must be one of {get_args(Strategy)}, got {self.strategy!r}")
+        for name, known in (("bond_types", BOND_TYPES), ("auxiliary", get_args(Auxiliary))):
+            given = getattr(self, name)
+            if len(set(given)) < len(given) or set(given) - set(known):
+                raise ValueError(f"{name} must be different ones of {known}, got {given}")
+        if not self.bond_types:
+            raise ValueError("bond_types must be one or more, got none")
         if not 1 <= self.max_z <= elements.MAX_Z:
             raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
         for z in self.auxiliary_elements:
             if not 1 <= z <= elements.MAX_Z:
                 raise ValueError(f"auxiliary_elements must be from 1 to {elements.MAX_Z}, got {z}")
+        if len(set(self.auxiliary_elements)) < max(len(self.auxiliary_elements), bool(self.auxiliary)):
+            raise ValueError(
+                f"auxiliary_elements must be one or more different elements, got {self.auxiliary_elements}"
+            )
 
     @property
     def states(self) -> int:

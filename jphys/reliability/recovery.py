@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from jphys.evaluation import energies
 from jphys.graph import Graph
-from jphys.md import relax_to
 from jphys.reliability.alignment import kabsch_distance
-from jphys.reliability.surface import finite_or_none, perturb
+from jphys.reliability.surface import finite_or_none, perturb, surface_of
 
 CAP = 5.0
 """Å; a larger ΔP, or one that is not finite, counts as this and as a failure."""
@@ -61,8 +59,8 @@ def recovery(
     One relaxation serves all force thresholds, and one compiled loop all amplitudes.
 
     Args:
-        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
-        params: its parameters.
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
         graphs: m stable structures, with all the edges that they need on the way.
         sigmas: Gaussian noise per coordinate, Å; the same directions for every amplitude.
         fmaxes: thresholds for the largest atomic force, eV/Å.
@@ -83,8 +81,9 @@ def recovery(
         raise ValueError("sigmas must hold at least one amplitude, got none")
     moved = [graph for sigma in sigmas for graph in perturb(graphs, sigma, key=key)]
     settings = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
-    results = relax_to(potential, params, moved, fmaxes=fmaxes, **settings)
-    known = energies(potential, params, [*graphs, *moved])
+    surface = surface_of(potential, params)
+    results = surface.relax(moved, fmaxes=fmaxes, **settings)
+    known, _ = surface.evaluate([*graphs, *moved])
     original, shape = known[: len(graphs)], (len(sigmas), len(graphs))
 
     def stacked(column) -> np.ndarray:
@@ -95,10 +94,10 @@ def recovery(
         sigmas=tuple(float(sigma) for sigma in sigmas),
         fmaxes=tuple(float(fmax) for fmax in fmaxes),
         max_steps=max_steps,
-        distance=stacked(lambda result: _distances(result.graphs, graphs)),
+        distance=stacked(lambda result: distances(result.graphs, graphs)),
         energy_gap=stacked(lambda result: np.abs(_above(result.energy, original))),
         rise=_above(known[len(graphs) :], original).reshape(shape),
-        start_distance=_distances(moved, graphs).reshape(shape),
+        start_distance=distances(moved, graphs).reshape(shape),
         status=stacked(lambda result: result.status),
         n_steps=stacked(lambda result: result.n_steps),
         perturbed=_joined(moved, len(sigmas)),
@@ -117,7 +116,7 @@ def _joined(graphs: Sequence[Graph], n_sigma: int) -> np.ndarray:
     return positions.reshape(n_sigma, -1, 3)
 
 
-def _distances(ends: Sequence[Graph], starts: Sequence[Graph]) -> np.ndarray:
+def distances(ends: Sequence[Graph], starts: Sequence[Graph]) -> np.ndarray:
     """ΔP (len(ends),) in Å, at most CAP; the starts are repeated as often as needed."""
     found = []
     for index, end in enumerate(ends):

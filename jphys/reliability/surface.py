@@ -1,11 +1,190 @@
-"""Perturbed structures, and any energy function evaluated on many structures at once."""
+"""A surface to judge: any energy function in batches on the device, any calculator one by one on the host."""
 
-from collections.abc import Sequence
+import dataclasses
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import ase
 import jax
 import numpy as np
+from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_changes
+from ase.optimize import FIRE
+from tqdm import tqdm
 
+from jphys.evaluation import evaluate
 from jphys.graph import Graph, with_positions
+from jphys.relaxation import Relaxation, check_request
+
+_log = logging.getLogger(__name__)
+
+
+class Surface(Protocol):
+    """What an evaluation asks for. Energies count from any zero that depends on the elements alone."""
+
+    def evaluate(
+        self, graphs: Sequence[Graph], *, progress: bool = False
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Energies (m,) eV and forces, m of (n_i, 3) eV/Å; not finite where there is no answer."""
+        ...
+
+    def relax(
+        self,
+        graphs: Sequence[Graph],
+        *,
+        fmaxes: Sequence[float],
+        max_steps: int,
+        n_lanes: int = 32,
+        progress: bool = False,
+    ) -> list[Relaxation]:
+        """One Relaxation per threshold, as `jphys.md.relax_to`."""
+        ...
+
+
+def surface_of(potential, params=None) -> Surface:
+    """The surface of whatever has one.
+
+    Args:
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, a calculator of ASE, or a
+            Surface, which is returned as it is.
+        params: the parameters of the first two.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if hasattr(potential, "evaluate") and hasattr(potential, "relax"):
+        return potential
+    if isinstance(potential, BaseCalculator):
+        return Calculated(lambda graph: _ask_calculator(potential, graph))
+    if callable(getattr(potential, "energy", potential)):
+        return Learned(potential, params)
+    raise TypeError(
+        f"potential must be a Potential, a function, a calculator of ASE or a Surface, got {type(potential)}"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """An energy function of JAX, evaluated and relaxed many structures at a time."""
+
+    potential: Any
+    params: Any
+
+    def evaluate(self, graphs, *, progress=False):
+        """See `Surface.evaluate`."""
+        del progress  # seconds
+        return evaluate(self.potential, self.params, graphs)
+
+    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False):
+        """See `Surface.relax`: jax-md's FIRE."""
+        from jphys.md import relax_to  # jax-md takes seconds to import
+
+        how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
+        return relax_to(self.potential, self.params, graphs, fmaxes=fmaxes, **how)
+
+
+@dataclasses.dataclass(frozen=True)
+class Calculated:
+    """A function on the host from one graph to energy (eV) and forces (n, 3) eV/Å.
+
+    It may raise: then the structure has no answer, and the reason is counted in `problems` and logged.
+    """
+
+    ask: Callable[[Graph], tuple[float, np.ndarray]]
+    problems: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def answer(self, graph: Graph) -> tuple[float, np.ndarray]:
+        """Energy and forces, NaN where there is no answer."""
+        nothing = np.full((len(graph.nodes.species), 3), np.nan)
+        try:
+            energy, forces = self.ask(graph)
+        except Exception as error:  # whatever a stranger's calculator raises
+            return self._without(f"{type(error).__name__}: {error}"), nothing
+        if np.isfinite(energy) and np.isfinite(forces).all() and np.shape(forces) == nothing.shape:
+            return float(energy), np.asarray(forces, np.float64)
+        return self._without("energy or forces are not finite, or forces not (n, 3)"), nothing
+
+    def _without(self, reason: str) -> float:
+        if not self.problems[reason]:
+            _log.warning("no answer: %s", reason)
+        self.problems[reason] += 1
+        return np.nan
+
+    def evaluate(self, graphs, *, progress=False):
+        """See `Surface.evaluate`."""
+        answers = [self.answer(graph) for graph in tqdm(graphs, desc="evaluate", disable=not progress)]
+        return np.array([energy for energy, _ in answers]), [forces for _, forces in answers]
+
+    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False):
+        """See `Surface.relax`: ASE's FIRE with the settings of `jphys.md.Fire`, structure after structure."""
+        check_request(None, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
+        rests = [
+            self._relax_one(graph, fmaxes, max_steps)
+            for graph in tqdm(graphs, desc="relax", disable=not progress)
+        ]
+        return [_collected([rest[i] for rest in rests]) for i in range(len(fmaxes))]
+
+    def _relax_one(self, graph: Graph, fmaxes: Sequence[float], max_steps: int) -> list[tuple]:
+        """(graph, energy, forces, largest force, status, steps) at every threshold, in their order."""
+        atoms = ase.Atoms(np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions, np.float64))
+        atoms.calc = SurfaceCalculator(self, graph)
+        fire = FIRE(atoms, logfile=os.devnull, dt=0.1, dtmax=0.1, maxstep=0.1)
+        found: dict[int, tuple] = {}
+        for i in np.argsort(fmaxes)[::-1]:
+            try:
+                done = fire.run(fmax=fmaxes[i], steps=max_steps - fire.nsteps)
+                energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+                status = "converged" if done else "max_steps"
+            except CalculationFailed:
+                energy, forces, status = np.nan, np.full((len(atoms), 3), np.nan), "nonfinite"
+            largest = float(np.linalg.norm(forces, axis=1).max())
+            rest = with_positions(graph, atoms.positions.astype(graph.nodes.positions.dtype))
+            found[int(i)] = (rest, energy, forces, largest, status, fire.nsteps)
+        return [found[i] for i in range(len(fmaxes))]
+
+
+class SurfaceCalculator(Calculator):
+    """A surface as a calculator of ASE for one molecule, for its optimisers and dynamics.
+
+    Args:
+        surface: the surface.
+        graph: the molecule, whose edges and bonds stay as they are.
+
+    Raises:
+        CalculationFailed: where the surface has no answer.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, surface: Surface, graph: Graph):
+        super().__init__()
+        self.surface, self.graph = surface, graph
+
+    def calculate(self, atoms: Any = None, properties=("energy",), system_changes=all_changes):
+        """Called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        positions = atoms.positions.astype(self.graph.nodes.positions.dtype)
+        (energy,), (forces,) = self.surface.evaluate([with_positions(self.graph, positions)])
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise CalculationFailed("no answer")
+        self.results = {"energy": float(energy), "forces": np.asarray(forces, np.float64)}
+
+
+def _ask_calculator(calculator, graph: Graph) -> tuple[float, np.ndarray]:
+    cell = np.asarray(graph.globals.cell[0])
+    atoms = ase.Atoms(
+        np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions), cell=cell, pbc=cell.any()
+    )
+    atoms.calc = calculator
+    return atoms.get_potential_energy(), atoms.get_forces()
+
+
+def _collected(rests: list[tuple]) -> Relaxation:
+    graphs, energy, forces, fmax, status, n_steps = zip(*rests)
+    columns = (np.array(energy), list(forces), None, np.array(fmax), np.array(status), np.array(n_steps))
+    return Relaxation(list(graphs), *columns)
 
 
 def perturb(graphs: Sequence[Graph], sigma: float, *, key) -> list[Graph]:

@@ -4,24 +4,26 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from jphys.engines.gfn2_xtb import XtbError, xtb_energy_forces
-from jphys.evaluation import evaluate
+from jphys.engines.engine import package_version
+from jphys.engines.gfn2_xtb import xtb_energy_forces
 from jphys.graph import Graph
-from jphys.reliability.surface import finite_or_none, perturb
+from jphys.reliability.surface import Calculated, finite_or_none, perturb, surface_of
 
 
-def evaluate_xtb(graphs: Sequence[Graph], *, progress: bool = False):
-    """Energies (m,) eV and a list of forces (n_i, 3) eV/Å by GFN2-xTB; NaN where it failed."""
-    energies, forces = np.full(len(graphs), np.nan), []
-    for index, graph in enumerate(tqdm(graphs, desc="GFN2-xTB", disable=not progress)):
-        try:
-            energies[index], force = xtb_energy_forces(graph.nodes.species, graph.nodes.positions)
-        except XtbError:
-            force = np.full((len(graph.nodes.species), 3), np.nan)
-        forces.append(force)
-    return energies, forces
+def surface() -> Calculated:
+    """GFN2-xTB of neutral molecules as a surface to judge, or to judge by; a doublet where Z sums to odd.
+
+    Raises:
+        ImportError: without tblite.
+    """
+    package_version("tblite", "GFN2-xTB")
+    return Calculated(_ask)
+
+
+def _ask(graph: Graph) -> tuple[float, np.ndarray]:
+    species = np.asarray(graph.nodes.species)
+    return xtb_energy_forces(species, graph.nodes.positions, unpaired=int(species.sum() % 2))
 
 
 def compare(
@@ -39,8 +41,8 @@ def compare(
     Each molecule is perturbed by Gaussian noise; a rise is the energy above the unperturbed structure.
 
     Args:
-        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
-        params: its parameters.
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
         graphs: neutral closed-shell molecules; `n_molecules` of them are drawn without replacement.
         sigmas: noise amplitudes in Å.
         n_molecules: how many to compare, at most; all where there are fewer.
@@ -57,7 +59,7 @@ def compare(
     moved = [perturb(chosen, sigma, key=k) for sigma, k in zip(sigmas, noise_keys, strict=True)]
     sets = [chosen, *moved]
     flat = [graph for graphs in sets for graph in graphs]
-    model, xtb = evaluate(potential, params, flat), evaluate_xtb(flat, progress=progress)
+    model, xtb = surface_of(potential, params).evaluate(flat), surface().evaluate(flat, progress=progress)
     rows, m = [], len(chosen)
     for index, sigma in enumerate(sigmas, start=1):
         at = slice(index * m, (index + 1) * m)

@@ -41,7 +41,7 @@ def train(run: Run, folder: Path) -> bool:
         state = restore(run, manager)
         done = int(state.step)
         earlier = runs.keep_metrics(folder, done)
-        before = earlier[-1]["seconds"] if earlier else 0.0
+        before = runs.seconds_so_far(folder)
         scores = [score(line["valid"]) for line in earlier if "valid" in line]
         valid = part_graphs(run.potential, run.data.valid)
         saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)

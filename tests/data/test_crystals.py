@@ -1,7 +1,5 @@
 """Infinite crystals: cells against ASE's, and the split of the paper."""
 
-import dataclasses
-
 import ase.build
 import numpy as np
 import pytest
@@ -61,7 +59,6 @@ def test_arguments_are_checked(curves):
         crystals.split_scales(curves, n_train=1, seed=0)
     with pytest.raises(ValueError, match="seed must not be negative, got -1"):
         crystals.split_scales(curves, seed=-1)
-    assert dataclasses.replace(curves).n_shape == 2
 
 
 def test_shipped_curves_have_the_lattice_constants_of_pbe():
@@ -69,7 +66,7 @@ def test_shipped_curves_have_the_lattice_constants_of_pbe():
     (Haas, Tran, Blaha 2009, doi:10.1103/PhysRevB.79.085104: 4.041 and 3.632)."""
     found = crystals.load()
     assert found.n_failed == found.n_not_asked == 0 and len(found) == 2 * len(crystals.SCALES)
-    for shape, low, high in ((0, 4.03, 4.045), (1, 3.63, 3.655)):
+    for shape, low, high in ((0, 4.03, 4.04), (1, 3.64, 3.65)):
         points = found.shape == shape
         scale, energy = found.scale[points], found.structures.energy[points]
         near = np.abs(scale - 1) < 0.05

@@ -3,6 +3,7 @@
 import ase.build
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from jphys.data import growth
 from jphys.data.scaled import split_shapes
@@ -84,6 +85,9 @@ def test_arguments_are_checked():
         growth.grow(20, seed=0, min_neighbors=4)
     with pytest.raises(ValueError, match="n_growths and sizes must not be empty, got 0"):
         growth.shapes({13: 4.0}, n_growths=0)
+    for sizes in ((5, 15), (15, 14), (15, 15)):
+        with pytest.raises(ValueError, match="sizes must be at least 14 and ascend, got"):
+            growth.shapes({13: 4.0}, n_growths=1, sizes=sizes)
 
 
 def test_shipped_sets_are_whole_and_split_by_shape():
@@ -91,6 +95,31 @@ def test_shipped_sets_are_whole_and_split_by_shape():
     assert (len(stable), stable.n_shape, stable.n_failed) == (4000, 4000, 0)
     assert (len(unstable), unstable.n_shape, unstable.n_failed) == (10_000, 1000, 0)
     parts = split_shapes(unstable, fractions=(0.6, 0.2, 0.2), seed=0)
-    assert [len(part) for part in parts] == [6000, 2000, 2000]
-    shapes = [set(unstable.shape[part].tolist()) for part in parts]
-    assert not (shapes[0] & shapes[1] or shapes[0] & shapes[2] or shapes[1] & shapes[2])
+    # all clusters of 15 atoms are one: they go where the first went
+    assert sum(map(len, parts)) == 10_000
+    np.testing.assert_allclose([len(part) for part in parts], [6000, 2000, 2000], atol=100)
+    names = [{sites_of(unstable, point) for point in part} for part in parts]
+    assert not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
+
+
+def sites_of(clusters, point):
+    """Element and squared distances in units of half the lattice constant: the same for equal clusters."""
+    end = clusters.structures.n_atoms[: point + 1].sum()
+    atoms = slice(end - clusters.structures.n_atoms[point], end)
+    squared = (pdist(clusters.structures.positions[atoms]) / clusters.scale[point]) ** 2
+    z = int(clusters.structures.species[end - 1])
+    return z, np.sort(np.rint(2 * squared / squared.min()).astype(int)).tobytes()
+
+
+def test_the_clusters_with_density_functional_energies():
+    """PBE: stretching costs; each cluster is the beginning of a growth at GPAW's lattice constant."""
+    found = growth.load_unstable(growth.DFT_FILE)
+    assert (
+        found.n_shape == 24
+        and len(found) + found.n_failed == 240
+        and found.provenance["engine"] == "gpaw-lcao"
+    )
+    assert found.structures.n_atoms.max() <= 30
+    for shape in range(found.n_shape):
+        energy = found.structures.energy[found.shape == shape]
+        assert 0 < energy.argmin() < 4 and energy[-1] > energy.min() + 5

@@ -13,7 +13,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, graphs, take
 from jphys.graph import batch, pad, validate
 from jphys.models import TransformerConfig, make_potential
-from jphys.prior import make_prior
+from jphys.prior import Prior, make_prior
 
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, bond_mask=True)
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=40).map(np.array)
@@ -82,7 +82,7 @@ def test_the_budget_holds_every_shard_and_no_more(structures, dataset, n_shards)
         n_node=most([len(g.nodes.species) for g in made]) + 1,
         n_edge=most([len(g.senders) for g in made]),
         n_graph=4 // n_shards + 1,
-        n_term=tuple(most([len(p[kind].atoms) for p in priors]) for kind in range(4)),
+        n_term=tuple(most([len(p[kind].atoms) for p in priors]) for kind in range(len(Prior._fields))),
     )
 
 
@@ -129,7 +129,8 @@ def test_energies_of_a_batch_are_those_of_its_members(structures, dataset):
 
 
 def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
-    graph, labels = take_batch(dataset, np.array([7, -1, 2]), budget_for(dataset, np.array([[8, 9, 10]])))
+    budget = budget_for(dataset, np.array([[8, 9, 10], [7, -1, 2]]))
+    graph, labels = take_batch(dataset, np.array([7, -1, 2]), budget)
     first = np.cumsum(graph.n_node) - graph.n_node
     made = graphs(structures)
     whole = [make_prior(made[i].nodes.species, made[i].nodes.positions) for i in (7, 2)]

@@ -5,8 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import scipy.spatial.transform
 
-from jphys.data import scaled, scaled_files
+from jphys.data import growth, scaled, scaled_files
 from jphys.data.qm9 import load_small
 from jphys.data.scaled import CONVERGED, FAILED, NOT_ASKED, ScaledTable
 from jphys.data.structures import Structures, take
@@ -123,6 +124,27 @@ def test_no_shape_is_in_two_parts(path):
     assert sum(map(len, shapes)) == len(set.union(*shapes)) == 3
 
 
+def test_repeated_clusters_are_in_one_part():
+    found = scaled.take_shapes(growth.load_stable(), np.arange(0, 4000, 100))  # 15 atoms, grown 40 times
+    first = scaled.first_alike(found)
+    assert len(np.unique(first)) < len(first) == 40
+    np.testing.assert_array_equal(first[first], first)
+    for seed in range(5):
+        parts = [set(first[found.shape[part]].tolist()) for part in scaled.split_shapes(found, seed=seed)]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_a_turned_copy_is_the_same_shape_and_a_longer_bond_another(table):
+    water = take(table.shapes, [0])
+    moved = scipy.spatial.transform.Rotation.from_rotvec([0.3, 1.2, -0.5]).apply(water.positions) + 2.0
+    positions = np.concatenate([water.positions, moved, 1.05 * water.positions, water.positions])
+    species = np.tile(water.species, 4)
+    species[9] = 16
+    shapes = dataclasses.replace(take(table.shapes, [0] * 4), positions=positions, species=species)
+    curves = ScaledTable(shapes, SCALES, np.zeros((4, 3)), np.ones((4, 3), np.uint8), PROVENANCE)
+    assert scaled.first_alike(scaled.expand(curves)).tolist() == [0, 0, 2, 3]
+
+
 def test_factor_must_be_positive(table):
     with pytest.raises(ValueError, match=r"scales must be positive, got -1\.0"):
         scaled.scale_structures(table.shapes, [1.0, -1.0, 1.0])
@@ -159,6 +181,12 @@ def header(**changed):
         ({"pos": np.zeros((6, 3), np.int32)}, r"pos must have shape \(7, 3\), got \(6, 3\)"),
         ({"name": np.frombuffer(b"a\nb", np.uint8)}, "name must have a line for each of 3 shapes, got 2"),
         ({"scales": np.array([1.0, 0.9, 1.2])}, "scales must be positive and ascending"),
+        ({"scales": np.array(1.0)}, r"scales must have shape \(1,\), got \(\)"),
+        ({"z": np.zeros(7, np.uint8)}, "z must be from 1 to 94, got others"),
+        ({"pos_scale": np.array(np.nan)}, "pos_scale must be positive, got others"),
+        ({"cell": np.full((3, 3, 3), np.nan)}, "cell must be finite, got others"),
+        ({"bonds": np.array([[0, 1, 1], [0, 99, 1]])}, "bonds must join atoms of their shape, got others"),
+        ({"bonds": np.array([[0, 1, 1], [0, 2, 7]])}, "orders of bonds must be 1, 2 or 3, got others"),
         ({"status": np.full((3, 3), 3, np.uint8)}, "status must be 0, 1 or 2, got 3"),
         ({"status": np.ones((3, 3), np.uint8)}, "energy must be finite where status is 1 .* got nan"),
     ],

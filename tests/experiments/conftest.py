@@ -1,6 +1,9 @@
 """Scripts of experiments/ as a user runs them."""
 
+import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,3 +27,27 @@ def refusal(monkeypatch, capsys):
         return said.out + said.err + str(stopped.value.code)
 
     return call
+
+
+@pytest.fixture
+def run():
+    """Runs a script as a user does and returns what it prints."""
+
+    def call(name: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(EXPERIMENTS / name), *arguments],
+            env=os.environ | {"PYTHONPATH": str(EXPERIMENTS.parent), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture
+def read():
+    """Reads a JSON file."""
+    return lambda path: json.loads(path.read_text("utf-8"))

@@ -1,10 +1,6 @@
 """The scripts of the bond-typed family as a user runs them, at their smallest size."""
 
 import importlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,24 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(name: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "experiments" / name), *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-def read(path: Path) -> dict:
-    return json.loads(path.read_text("utf-8"))
-
-
 @pytest.mark.slow
-def test_a_table_of_strategies_and_again(tmp_path):
+def test_a_table_of_strategies_and_again(run, read, tmp_path):
     """The second call trains nothing: every summary is there."""
     arguments = ("vimpnn_ablation.py", "--table", "4", "--preset", "smoke", "--run", str(tmp_path))
     said = run(*arguments)
@@ -46,14 +26,15 @@ def test_a_table_of_strategies_and_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_clusters_from_training_to_contributions(tmp_path):
+def test_clusters_from_training_to_contributions(run, read, tmp_path):
     """Table 2 and figure 3, 4 on stretched clusters; figure 5 and 6; figure 7 from the trained model."""
     run(
         "vimpnn_datasets.py", "--data", "crystal-growth-unstable", "--preset", "smoke", "--run", str(tmp_path)
     )
     folder = tmp_path / "crystal-growth-unstable-smoke"
     table = read(folder / "table2-crystal-growth-unstable.json")
-    assert list(table["rows"]) == ["MPNN", "VIMPNN", "VIMPNN, smooth (ours)"]
+    names = ["MPNN", "VIMPNN", "VIMPNN without estimates", "VIMPNN, smooth (ours)"]
+    assert list(table["rows"]) == names
     assert all(row["mae_between"]["mean"] > 0 for row in table["rows"].values()) and set(
         table["mae_by_element"]["MPNN"]
     ) <= {"Al", "Cu"}
@@ -71,7 +52,7 @@ def test_clusters_from_training_to_contributions(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_styles(tmp_path):
+def test_the_styles(run, read, tmp_path):
     """The paper's settings validate after every epoch of Adam, as the fast ones of Muon."""
     run("vimpnn_styles.py", "--preset", "smoke", "--run", str(tmp_path))
     (folder,) = tmp_path.iterdir()
@@ -82,7 +63,7 @@ def test_the_styles(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_crystals(tmp_path):
+def test_the_crystals(run, read, tmp_path):
     run("vimpnn_datasets.py", "--data", "infinite-crystal", "--preset", "smoke", "--run", str(tmp_path))
     folder = tmp_path / "infinite-crystal-smoke"
     table = read(folder / "table2-infinite-crystal.json")
@@ -91,7 +72,21 @@ def test_the_crystals(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_benchmark(tmp_path):
+@pytest.mark.parametrize(
+    ("data", "cheap", "judge"),
+    [("augmented-qm9", "gfn2-xtb", "pyscf"), ("crystal-growth", "emt", "gpaw-lcao")],
+)
+def test_labels_of_two_engines(run, read, tmp_path, data, cheap, judge):
+    if cheap == "gfn2-xtb":
+        pytest.importorskip("tblite", reason="needs tblite, of the extra `engines`")
+    run("vimpnn_engines.py", "--data", data, "--preset", "smoke", "--run", str(tmp_path))
+    rows = read(tmp_path / f"engines-{data}.json")["rows"]
+    assert list(rows) == [cheap, f"VIMPNN of {cheap}", f"VIMPNN of {judge}"]
+    assert 0 < rows[cheap]["mae"]["mean"] < rows[f"VIMPNN of {judge}"]["mae"]["mean"]
+
+
+@pytest.mark.slow
+def test_the_benchmark(run, read, tmp_path):
     """GFN2-xTB comes with the test extra; DFT is left out by its flag."""
     output = tmp_path / "bench.json"
     run("bench_vimpnn.py", "--molecules", "8", "--dft", "0", "--rounds", "1", "--output", str(output))
@@ -112,6 +107,7 @@ def test_the_page_shows_the_stored_results(monkeypatch):
         ("vimpnn_ablation.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
         ("vimpnn_datasets.py", ("--data", "qm9"), "invalid choice 'qm9'"),
         ("vimpnn_datasets.py", ("--labels", "nowhere.npz", "--data", "infinite-crystal"), "nowhere.npz"),
+        ("vimpnn_engines.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
         ("vimpnn_sizes.py", ("--largest", "3"), "largest must be at least 16, got 3"),
         ("vimpnn_contributions.py", ("--model", "nowhere"), "nowhere"),
         ("bench_vimpnn.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),

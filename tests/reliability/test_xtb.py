@@ -77,7 +77,7 @@ class TestWithEngine:
     def test_atoms_on_top_of_each_other_are_a_counted_failure(self):
         water = make_graph(SPECIES, WATER)
         crash = make_graph(SPECIES, np.zeros((3, 3)))
-        energies, forces = xtb.evaluate_xtb([water, crash])
+        energies, forces = xtb.surface().evaluate([water, crash])
         assert np.isfinite(energies).tolist() == [True, False]
         assert np.isnan(forces[1]).all()
 

@@ -1,20 +1,17 @@
 """A classical energy around each stable structure, known from the structure alone.
 
-Internal coordinates q (bond lengths, bond angles, torsions) have their minimum at the stable
-structure's own values q⁰, with the force constants that H. B. Schlegel (Theor. Chim. Acta 66, 333
-(1984), doi:10.1007/BF00554788) tabulated for starting Hessians:
+Internal coordinates q (bond lengths, bond angles, torsions) have their minimum at the stable structure's own
+values q⁰, with published force constants (`jphys.prior.force_constants`):
 
     E_prior(p; p⁰) = Σ_bonds ½k/a²·(1 − exp(−a(r − r⁰)))² + Σ_angles ½k(θ − θ⁰)²
-                     + Σ_torsions k·s·s⁰·(1 − cos(φ − φ⁰)) + Σ_contacts ½k/a²·(1 − exp(−a(r − r⁰)))²
+                     + Σ_torsions k/n²·s·s⁰·(1 − cos n(φ − φ⁰)) + Σ_contacts ½k/a²·(1 − exp(−a(r − r⁰)))²
 
 Bonds are Morse oscillators with a = 2 Å⁻¹, the anharmonicity MMFF94 gives every bond (Halgren 1996,
-doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P). s = sin·sin of the two bond angles
-lets a torsion fade where three atoms are in line. Schlegel's constants are those of Hartree-Fock, whose
-frequencies are too high by 1/0.8929 (Pople et al. 1993, doi:10.1002/ijch.199300041): all are scaled by
-0.8929². Contacts are the pairs three or more bonds apart, k = 4 eV/Å²·exp(−(r⁰ − 2.5 Å)/0.45 Å): they keep
-atoms from running into each other, and torsions stiffer than nature has them, because a soft mode turns a
-small error of the force into a long way (docs/log.md has the measurement). No energy or force of a
-displaced structure enters anywhere.
+doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P). Torsions are two-fold about bonds of two
+planar atoms and three-fold about others: a methyl group that turns by 120° is where it was. s = sin·sin of
+the two bond angles lets a torsion fade where three atoms are in line. Contacts are the pairs three or more
+bonds apart; their a is about half the decay of MM3's repulsion, which a Morse well of its curvature needs. No
+energy or force of a displaced structure enters anywhere.
 """
 
 from typing import NamedTuple
@@ -23,19 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jphys import units
 from jphys.elements import COVALENT_RADIUS
 from jphys.ops import safe_norm
+from jphys.prior import force_constants
 
-MORSE_WIDTH = 2.0  # a, Å⁻¹
-HARTREE_FOCK_SCALE = 0.8929**2
+MORSE_WIDTH = 2.0  # a of bonds, Å⁻¹
+CONTACT_WIDTH = 1.75  # a of contacts, Å⁻¹
 BOND_REACH = 1.3  # two atoms are bonded below this multiple of the sum of their covalent radii
-STRETCH_A = 1.734  # Hartree·Bohr, of k = A/(r − B)³
-STRETCH_B = np.array([[-0.244, 0.352, 0.660], [0.352, 1.085, 1.522], [0.660, 1.522, 2.068]])  # Bohr, by row
-BEND = (0.250, 0.160)  # Hartree/rad²: between heavy atoms; with a hydrogen at either end
-CONTACT_STIFFNESS, CONTACT_LENGTH, CONTACT_DECAY = 4.0, 2.5, 0.45  # eV/Å², Å, Å
-CONTACT_REACH = 5.0  # Å; contacts beyond it (0.015 eV/Å²) are left out
-TORSION_A, TORSION_B = 0.0023, 0.07  # Hartree/rad² and Hartree/(rad²·Bohr), of k = A − B(r − r_cov)
+CONTACT_REACH = 5.0  # Å; contacts beyond it are left out
+PLANAR = 0.5  # three unit vectors along bonds in a plane add up to less than this
+CHALCOGENS = (8, 16, 34)  # two bonds do not make these planar
 
 
 class Terms(NamedTuple):
@@ -51,7 +45,8 @@ class Prior(NamedTuple):
 
     bonds: Terms
     angles: Terms
-    torsions: Terms
+    twofold: Terms  # torsions about bonds between planar atoms
+    threefold: Terms  # other torsions
     contacts: Terms
 
 
@@ -86,11 +81,15 @@ def make_prior(species, positions) -> Prior:
     ]
     angles = np.array(angles, int).reshape(-1, 3)
     torsions = np.array(torsions, int).reshape(-1, 4)
+    flat = planar_atoms(species, positions, neighbors)[torsions[:, 1:3]].all(axis=1)
+    stiffness = force_constants.torsion(species, positions, torsions)
+    pairs = _contacts(positions, adjacent)
     return Prior(
-        bonds=_terms(bonds, _stretch_stiffness(species, positions, bonds)),
-        angles=_terms(angles, _bend_stiffness(species, angles)),
-        torsions=_terms(torsions, _torsion_stiffness(species, positions, torsions)),
-        contacts=_terms(*_contacts(positions, adjacent)),
+        bonds=_terms(bonds, force_constants.stretch(species, positions, bonds)),
+        angles=_terms(angles, force_constants.bend(species, angles)),
+        twofold=_terms(torsions[flat], stiffness[flat]),
+        threefold=_terms(torsions[~flat], stiffness[~flat]),
+        contacts=_terms(pairs, force_constants.contact(species, positions, pairs)),
     )
 
 
@@ -98,44 +97,28 @@ def _terms(atoms, stiffness) -> Terms:
     return Terms(atoms.astype(np.int32), stiffness.astype(np.float32), np.ones(len(atoms), bool))
 
 
-def _period(species: np.ndarray) -> np.ndarray:
-    return np.searchsorted([2, 10], species)
+def planar_atoms(species, positions, neighbors) -> np.ndarray:
+    """Whether each atom has its bonds in a plane (n,) bool, as where it is part of a double bond.
 
-
-def _lengths(positions, atoms):
-    return np.linalg.norm(positions[atoms[:, 0]] - positions[atoms[:, 1]], axis=1)
-
-
-def _stretch_stiffness(species, positions, bonds):
-    """k = A/(r − B)³ with B by the periods of the two atoms (Schlegel's form of Badger's rule)."""
-    softness = STRETCH_B[_period(species[bonds[:, 0]]), _period(species[bonds[:, 1]])]
-    gap = np.maximum(_lengths(positions, bonds) / units.BOHR - softness, 0.5)
-    return HARTREE_FOCK_SCALE * units.HARTREE / units.BOHR**2 * STRETCH_A / gap**3
-
-
-def _bend_stiffness(species, angles):
-    hydrogen = (species[angles[:, [0, 2]]] == 1).any(axis=1)
-    return HARTREE_FOCK_SCALE * units.HARTREE * np.where(hydrogen, BEND[1], BEND[0])
-
-
-def _torsion_stiffness(species, positions, torsions):
-    """k = A − B(r − r_cov) of the middle bond, not below A.
-
-    Schlegel's line falls below zero for bonds just longer than r_cov; nine times A is the barrier
-    of ethane, so A is what a rotor about a plain single bond has.
+    Args:
+        species: (n,) atomic numbers.
+        positions: (n, 3) Å.
+        neighbors: n arrays of the atoms bonded to each.
     """
-    middle = torsions[:, 1:3]
-    stretch = (_lengths(positions, middle) - COVALENT_RADIUS[species[middle]].sum(axis=1)) / units.BOHR
-    return HARTREE_FOCK_SCALE * units.HARTREE * np.maximum(TORSION_A - TORSION_B * stretch, TORSION_A)
+    found = []
+    for atom, near in enumerate(neighbors):
+        arms = positions[near] - positions[atom]
+        arms /= np.linalg.norm(arms, axis=1, keepdims=True)
+        flat = np.linalg.norm(arms.sum(axis=0)) < PLANAR
+        found.append(flat if len(near) == 3 else len(near) == 2 and species[atom] not in CHALCOGENS)
+    return np.array(found, bool)
 
 
-def _contacts(positions, adjacent):
-    """Pairs at least three bonds apart and closer than CONTACT_REACH, with their stiffness."""
+def _contacts(positions, adjacent) -> np.ndarray:
+    """Pairs (t, 2) at least three bonds apart and closer than CONTACT_REACH."""
     near = adjacent | (adjacent.astype(int) @ adjacent.astype(int) > 0)
     pairs = np.argwhere(np.triu(~near, 1)).reshape(-1, 2)
-    lengths = _lengths(positions, pairs)
-    pairs, lengths = pairs[lengths < CONTACT_REACH], lengths[lengths < CONTACT_REACH]
-    return pairs, CONTACT_STIFFNESS * np.exp(-(lengths - CONTACT_LENGTH) / CONTACT_DECAY)
+    return pairs[force_constants.lengths(positions, pairs) < CONTACT_REACH]
 
 
 def _vectors(positions, terms: Terms, start: int, end: int, stand_in):
@@ -166,33 +149,41 @@ def torsion_vectors(positions, terms: Terms):
     return jnp.stack([jnp.sum(first * second, axis=-1), jnp.sum(a * second, axis=-1)], axis=-1)
 
 
-def _morse(positions, stable, terms: Terms):
+def _morse(positions, stable, terms: Terms, width: float):
     """(1 − exp(−a(r − r⁰)))²/2a² (t,) Å²."""
     stretch = bond_lengths(positions, terms) - bond_lengths(stable, terms)
     stretch = jnp.maximum(stretch, -2.0)  # keeps a collapsed pair finite in float32
-    return 0.5 / MORSE_WIDTH**2 * (1.0 - jnp.exp(-MORSE_WIDTH * stretch)) ** 2
+    return 0.5 / width**2 * (1.0 - jnp.exp(-width * stretch)) ** 2
+
+
+def _turns(positions, stable, terms: Terms, fold: int):
+    """s·s⁰·(1 − cos n(φ − φ⁰))/n² (t,) for n = 2 or 3, as a multiple of s·s⁰ − s·s⁰·cos(φ − φ⁰)."""
+    turned, still = torsion_vectors(positions, terms), torsion_vectors(stable, terms)
+    product = safe_norm(turned) * safe_norm(still)
+    cosine = jnp.sum(turned * still, axis=-1)
+    apart = product - cosine
+    cosine = cosine / jnp.maximum(product, 1e-6)
+    return apart * ((1.0 + cosine) / 2.0 if fold == 2 else ((1.0 + 2.0 * cosine) / 3.0) ** 2)
 
 
 def term_energies(positions, stable, prior: Prior):
-    """Energy of every bond, angle, torsion and contact.
+    """Energy of every term, kind by kind.
 
     Args:
         positions: (n, 3) Å.
         stable: (n, 3) Å, the structure whose internal coordinates are the reference.
 
     Returns:
-        Four arrays (t,) eV, 0 on padding and at positions = stable.
+        An array (t,) eV per field of Prior, 0 on padding and at positions = stable.
     """
-    bonds, angles, torsions, contacts = prior
-    bend = 0.5 * (bond_angles(positions, angles) - bond_angles(stable, angles)) ** 2
-    turned, still = torsion_vectors(positions, torsions), torsion_vectors(stable, torsions)
-    aligned = safe_norm(turned) * safe_norm(still) - jnp.sum(turned * still, axis=-1)
-    return (
-        bonds.mask * bonds.stiffness * _morse(positions, stable, bonds),
-        angles.mask * angles.stiffness * bend,
-        torsions.mask * torsions.stiffness * aligned,
-        contacts.mask * contacts.stiffness * _morse(positions, stable, contacts),
+    shapes = (
+        _morse(positions, stable, prior.bonds, MORSE_WIDTH),
+        0.5 * (bond_angles(positions, prior.angles) - bond_angles(stable, prior.angles)) ** 2,
+        _turns(positions, stable, prior.twofold, 2),
+        _turns(positions, stable, prior.threefold, 3),
+        _morse(positions, stable, prior.contacts, CONTACT_WIDTH),
     )
+    return tuple(terms.mask * terms.stiffness * shape for terms, shape in zip(prior, shapes, strict=True))
 
 
 def prior_energy(positions, stable, prior: Prior):

@@ -1,0 +1,125 @@
+"""What the scripts of the reliability tables share: molecules, one training with its report, spreads."""
+
+import dataclasses
+import importlib.util
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jphys import checkpoint, runs
+from jphys.data.qm9 import load_small
+from jphys.data.structures import Structures, fingerprint, graphs, take
+from jphys.graph import Graph
+from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
+from jphys.reliability import mmff94, recovery, xtb
+from jphys.reliability.report import report
+from jphys.training.config import TrainConfig
+from jphys.training.loop import errors, train
+from jphys.training.setup import prepare, split_data
+
+# The rows of table 1, and of figures 2 and 3.
+OBJECTIVES: dict[str, ObjectiveConfig] = {
+    "physics": PHYSICS,
+    "paper": PAPER,
+    "paper, no bound": dataclasses.replace(PAPER, bound=0.0),
+    "energy only": ENERGY_ONLY,
+}
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
+
+
+def molecules(heavy: int = 7) -> Structures:
+    """The shipped molecules with at most so many heavy atoms."""
+    everything = load_small()
+    owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
+    count = np.bincount(owner, weights=everything.species > 1)
+    return take(everything, np.flatnonzero(count <= heavy))
+
+
+def test_part(seed: int) -> tuple[list[Graph], np.ndarray]:
+    """The test part of the shipped molecules, with all pairs; and atoms per Z in the training part."""
+    data = split_data(load_small(), seed)
+    return graphs(data.test.structures), np.bincount(data.train.structures.species)
+
+
+def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[str, Any]:
+    """The summary of one training with its report; a training that was cut short goes on."""
+    done = folder / "summary.json"
+    runs.start(folder, config, resume=True)
+    runs.keep_data(folder, {"sha256": fingerprint(structures)})
+    if done.exists():
+        return json.loads(done.read_text("utf-8"))
+    run = prepare(config, structures)
+    train(run, folder)
+    potential, params = checkpoint.load(folder / "best")
+    test = graphs(run.data.test.structures, cutoff=potential.cutoff)
+    found, _, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
+    recovery.save_recovery(found, folder / "recovery.npz")
+    summary = {
+        "objective": config.objective,
+        "seed": config.seed,
+        "n_train": len(run.data.train.structures),
+        "n_test": len(test),
+        "minutes": runs.read_metrics(folder)[-1]["seconds"] / 60,
+        "compilations": run.n_compilations,
+        "test": errors(run, params, run.data.test, test),
+        **judged,
+    }
+    runs.write_json(done, summary)
+    return summary
+
+
+def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Name -> what is judged, as (potential, params): pretrained, seed 0 of every objective, and two surfaces
+    that nobody here trained, MMFF94 and, where tblite is installed, GFN2-xTB.
+
+    Raises:
+        FileNotFoundError: for a training that is missing; says what to run.
+    """
+    found: dict[str, tuple[Any, Any]] = {"qm9-small": checkpoint.load("qm9-small")}
+    for name in () if smoke else OBJECTIVES:
+        folder = run / f"small-full/{name}-0/best"
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} must be there: run experiments/table1_qm9.py first")
+        found[name] = checkpoint.load(folder)
+    found["MMFF94"] = mmff94.surface(), None
+    if importlib.util.find_spec("tblite"):
+        found["GFN2-xTB"] = xtb.surface(), None
+    return found
+
+
+def numbers(summary: dict[str, Any], sigma: float = 0.1) -> dict[str, float]:
+    """What a table shows of one training: MAE_E meV, MAE_F eV/Å, ΔP Å and the fraction below 0.1 Å."""
+    rows = [row for row in summary["recovery"]["rows"] if abs(row["sigma"] - sigma) < 1e-9]
+    (row,) = [row for row in rows if row["fmax"] == min(r["fmax"] for r in rows)]
+    found = {
+        "mae_energy_mev": summary["test"]["mae_energy_mev"],
+        "mae_force": summary["test"]["mae_force_ev_per_angstrom"],
+        "distance": row["distance"]["mean"],
+        "recovered": row["recovered"],
+    }
+    if summary["xtb"] is not None:
+        (judged,) = [one for one in summary["xtb"]["sigmas"] if abs(one["sigma"] - 0.05) < 1e-9]
+        found |= {"rise_ratio": judged["median_rise_ratio"], "force_correlation": judged["force_correlation"]}
+    return found
+
+
+def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Mean, sample standard deviation (None of one) and the values over seeds."""
+    columns = {}
+    for name in found[0]:
+        values = [one[name] for one in found]
+        std = statistics.stdev(values) if len(values) > 1 else None
+        columns[name] = {"mean": statistics.mean(values), "std": std, "values": values}
+    return columns
+
+
+def write(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """A result with the machine and the versions it was made with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_json(folder / name, record | {"environment": runs.environment()})
+    print(f"written: {folder / name}")

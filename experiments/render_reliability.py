@@ -1,0 +1,177 @@
+"""Render the tables of docs/results.md from the JSON files of the reliability scripts, beside the paper's.
+
+    python experiments/render_reliability.py
+
+With --check nothing is written: the exit status says whether the page is up to date. A table whose file is
+not there yet stays empty.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import tyro
+from bench_timing import table
+from pages import finish, insert
+from reliability_runs import RESULTS
+
+# Yi et al., table 2: MAE_E meV, MAE_F eV/Å, ΔP Å on the whole of QM9; the name of row 6 is our reading.
+PAPER = {
+    "1": (11.83, 0.77, 1.76),
+    "2": (9.03, 0.90, 1.11),
+    "3": (9.70, 1.91, 0.814),
+    "4": (10.18, 0.016, 0.141),
+    "5": (16.34, 0.007, 0.038),
+    "6": (20.67, 0.004, 0.022),
+    "7": (17.50, 0.005, 0.027),
+    "8": (17.34, 0.013, 0.044),
+    "9": (9.65, 0.015, 0.083),
+    "10": (15.16, 0.005, 0.025),
+}
+NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Where the results are, and the page."""
+
+    results: Path = RESULTS
+    """Folder of JSON files."""
+    page: Path = Path(__file__).parents[1] / "docs" / "results.md"
+    """File with a pair of markers for every table."""
+    check: bool = False
+    """Write nothing; exit with status 1 where the page is not what the files give."""
+
+
+def spread(column: dict[str, Any], digits: int) -> str:
+    """Mean ± standard deviation over seeds, a star where p < 0.05 against the full model."""
+    text = f"{column['mean']:.{digits}f}"
+    text += "" if column["std"] is None else f" ± {column['std']:.{digits}f}"
+    return text + (" *" if column.get("p") is not None and column["p"] < 0.05 else "")
+
+
+def columns(found: dict[str, Any]) -> dict[str, str]:
+    """The columns of tables 1 and 2."""
+    made = {
+        "MAE_E meV": spread(found["mae_energy_mev"], 1),
+        "MAE_F eV/Å": spread(found["mae_force"], 3),
+        "ΔP Å": spread(found["distance"], 3),
+        "ΔP < 0.1 Å": spread(found["recovered"], 2),
+    }
+    if "rise_ratio" in found:
+        made["rise / GFN2-xTB"] = spread(found["rise_ratio"], 2)
+        made["force correlation"] = spread(found["force_correlation"], 3)
+    return made
+
+
+def table1(record: dict[str, Any]) -> str:
+    """A row per objective."""
+    return table([{"objective": name, **columns(found)} for name, found in record["rows"].items()])
+
+
+def table2(record: dict[str, Any]) -> str:
+    """A row per model and objective, the paper's numbers beside."""
+    rows = []
+    for family, found in record["families"].items():
+        for number, row in found.items():
+            energy, force, distance = PAPER[number]
+            rows.append({"objective": family, "row": number, "model": row["name"], **columns(row["columns"])})
+            rows[-1] |= {"paper: MAE_E": f"{energy:g}", "MAE_F": f"{force:g}", "ΔP": f"{distance:g}"}
+    return table(rows)
+
+
+def fig2(record: dict[str, Any]) -> str:
+    """A row per surface, displaced by 0.1 Å and not at all."""
+    rows = []
+    for name, found in record["surfaces"].items():
+        still, moved = found["rows"][0], found["rows"][-1]
+        rows.append(
+            {
+                "surface": name,
+                "ΔP Å, mean": f"{moved['distance']['mean']:.3f}",
+                "median": f"{moved['distance']['median']:.3f}",
+                "< 0.1 Å": f"{100 * moved['recovered']:.0f} %",
+                "ΔE_g eV, median": f"{moved['energy_gap']['median']:.3f}",
+                "failed": moved["n_failed"],
+                "ΔP Å from σ = 0, mean": f"{still['distance']['mean']:.3f}",
+            }
+        )
+    return table(rows)
+
+
+def fig3(record: dict[str, Any]) -> str:
+    """A row per surface: success with Wilson's interval."""
+    rows = []
+    for name, found in record["surfaces"].items():
+        row: dict[str, Any] = {"surface": name}
+        for one in found:
+            interval = f"{100 * one['low']:.0f}–{100 * one['high']:.0f}"
+            row[f"{one['molecules']} %"] = f"{100 * one['success']:.0f} ({interval})"
+        row |= {"bonds restored": f"{100 * found[0]['restored']:.0f} %"}
+        rows.append(row | {"ΔP Å, median": f"{found[0]['distance']:.3f}", "n": found[0]["n"]})
+    return table(rows)
+
+
+def fig5(record: dict[str, Any]) -> str:
+    """A row per way of hiding atoms."""
+    return table(
+        [
+            {
+                "hidden": name,
+                "atoms": one["n"],
+                "top-1": f"{100 * one['top1']:.2f} %",
+                "always the commonest": f"{100 * one['baseline']:.1f} %",
+                "−log p": f"{one['nll']:.4f}",
+                "by frequency": f"{one['nll_baseline']:.4f}",
+            }
+            for name, one in record["accuracy"].items()
+        ]
+    )
+
+
+def truth(record: dict[str, Any]) -> str:
+    """A row per surface."""
+    rows = []
+    for name, found in record["surfaces"].items():
+        row: dict[str, Any] = {"surface": name}
+        for one in found["displaced"]:
+            row[f"rise ratio, σ = {one['sigma']}"] = f"{one['median_rise_ratio']:.2f}"
+            row[f"force MAE, σ = {one['sigma']}"] = f"{one['force_mae']:.2f} of {one['force_size']:.2f}"
+            row[f"correlation, σ = {one['sigma']}"] = f"{one['force_correlation']:.3f}"
+        for kind in ("torsion", "stretch"):
+            row[f"{kind} MAE eV"] = f"{found[kind]['mae']:.2f} of {found[kind]['size']:.2f}"
+        if "frequencies" in found:
+            row["frequencies MAE cm⁻¹"] = f"{found['frequencies']['mae']:.0f}"
+        rows.append(row)
+    return table(rows)
+
+
+def audits(folder: Path) -> str:
+    """A row per check, a column per audit that is stored as audit-<subject>.json."""
+    records = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("audit-*.json"))]
+    rows: dict[str, dict[str, str]] = {}
+    for record in records:
+        for check in record["checks"]:
+            row = rows.setdefault(
+                check["name"],
+                {"check": check["name"], "limit": f"{check['limit']:g} {check['unit']}".strip()},
+            )
+            value = "no answer" if check["value"] is None else f"{check['value']:.2g}"
+            row[record["subject"]] = value if check["passed"] else f"**{value}**"
+    return table(list(rows.values())) if rows else ""
+
+
+def main(config: Config) -> None:
+    """Render, then write or compare."""
+    made = config.page.read_text("utf-8")
+    for name, render in zip(NAMES, (table1, table2, fig2, fig3, fig5, truth), strict=True):
+        file = config.results / f"{name}.json"
+        text = render(json.loads(file.read_text("utf-8"))) if file.is_file() else ""
+        made = insert(made, name, text, config.page)
+    made = insert(made, "audit", audits(config.results), config.page)
+    finish(config.page, made, check=config.check, command="experiments/render_reliability.py")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

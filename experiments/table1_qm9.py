@@ -1,0 +1,94 @@
+"""The QM9 rows of table 1 of Yi et al.: the default model by each objective, five seeds.
+
+    python experiments/table1_qm9.py             # four rows of five trainings: 4 hours on 2 cores
+    python experiments/table1_qm9.py --objectives physics --seeds 1
+    python experiments/table1_qm9.py --data qm9 --source dsgdb9nsd.xyz.tar.bz2    # the whole set, for a GPU
+
+Errors in energy and force, ΔP of perturbed test molecules after relaxation, agreement with GFN2-xTB. A
+stopped table goes on with the same command. Writes runs/table1/<data>-<preset>/<objective>-<seed>/ and
+docs/results/reliability/table1.json.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Literal
+
+import reliability_runs as shared
+import tyro
+
+from jphys.allocation import keep_freed_memory
+from jphys.data import sources
+from jphys.training.config import PRESETS, TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which objectives, how large, where."""
+
+    objectives: tuple[str, ...] = tuple(shared.OBJECTIVES)
+    """Rows of the table."""
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: molecules of at most 5 heavy atoms, a small model, one epoch, one seed."""
+    data: Literal["small", "qm9"] = "small"
+    """small: the shipped molecules of at most 7 heavy atoms; qm9: the whole set, by the preset for GPUs."""
+    source: Path | None = None
+    """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    seeds: int = 5
+    """Trainings per row; the seed also splits the data."""
+    run: Path = Path("runs/table1")
+    """Folder of the trainings."""
+    output: Path | None = None
+    """Folder of the table; docs/results/reliability where not given, for smoke that of the trainings."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        for name in self.objectives:
+            if name not in shared.OBJECTIVES:
+                raise ValueError(f"objectives must be of {', '.join(shared.OBJECTIVES)}, got {name!r}")
+
+
+def train_config(config: Config, objective: str, seed: int) -> TrainConfig:
+    """One training of the table."""
+    smoke = config.preset == "smoke"
+    start = PRESETS["smoke" if smoke else "default" if config.data == "small" else "qm9-gpu"]
+    report = (
+        dataclasses.replace(start.report, sigmas=(0.1,), fmaxes=(0.01,), xtb_molecules=0)
+        if smoke
+        else start.report
+    )
+    named = {"preset": f"table1-{config.preset}", "data": config.data, "objective": objective, "seed": seed}
+    return dataclasses.replace(
+        start, losses=shared.OBJECTIVES[objective], report=report, structures=0, **named
+    )
+
+
+def main(config: Config) -> None:
+    """Train what is missing, write the table, print it."""
+    keep_freed_memory()
+    smoke = config.preset == "smoke"
+    whole = config.data == "qm9"
+    structures = sources.load("qm9", config.source) if whole else shared.molecules(5 if smoke else 7)
+    rows = {}
+    for objective in config.objectives:
+        found = []
+        for seed in range(1 if smoke else config.seeds):
+            folder = config.run / f"{config.data}-{config.preset}" / f"{objective}-{seed}"
+            found.append(
+                shared.numbers(shared.trained(folder, train_config(config, objective, seed), structures))
+            )
+        rows[objective] = shared.spread(found)
+        print(
+            f"{objective:16s}", {name: round(column["mean"], 3) for name, column in rows[objective].items()}
+        )
+    folder = config.output or (config.run if smoke else shared.RESULTS)
+    name = f"table1-{config.data}.json" if whole else "table1.json"
+    shared.write(folder, name, {"n_molecules": len(structures), "seeds": config.seeds, "rows": rows})
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,168 @@
+"""Table 2 of Yi et al.: what each constraint buys, with the paper's literal losses and with the default ones.
+
+    python experiments/table2_ablation.py                  # ten rows, both objectives, three seeds: 3 hours
+    python experiments/table2_ablation.py --rows 1 9 10 --seeds 1
+    python experiments/table2_ablation.py --data qm9 --source dsgdb9nsd.xyz.tar.bz2 --preset full
+
+Molecules with at most 6 heavy atoms (783), 80/5/15. Rows 1 and 2 know energies only and are trained once.
+"Force" is the force at stable structures in the paper's objective, the restoring force of the prior in the
+default one. A stopped table goes on with the same command. Writes runs/table2/<objective>-<row>-<seed>/ and
+docs/results/reliability/table2.json.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import reliability_runs as shared
+import tyro
+from scipy.stats import ttest_ind
+
+from jphys.allocation import keep_freed_memory
+from jphys.data import sources
+from jphys.models import TransformerConfig
+from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
+from jphys.reliability.surface import finite_or_none
+from jphys.training.config import ReportConfig, TrainConfig
+
+
+class Row(NamedTuple):
+    """What a model of the table has."""
+
+    name: str
+    cls: bool
+    pairs: bool  # LJP, the parametric pair energy
+    mask: bool
+    force: bool
+    bound: bool
+
+
+ROWS = {
+    1: Row("Base", False, False, False, False, False),
+    2: Row("Base + [CLS]", True, False, False, False, False),
+    3: Row("LJP + Mask", True, True, True, False, False),
+    4: Row("LJP + Force", True, True, False, True, False),
+    5: Row("LJP + Bound", True, True, False, False, True),
+    6: Row("full − [CLS]", False, True, True, True, True),
+    7: Row("full − Mask", True, True, False, True, True),
+    8: Row("full − Force", True, True, True, False, True),
+    9: Row("full − Bound", True, True, True, True, False),
+    10: Row("full", True, True, True, True, True),
+}
+FAMILIES = {"paper": PAPER, "physics": PHYSICS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which rows, how large, where."""
+
+    rows: tuple[int, ...] = tuple(ROWS)
+    """Numbers in the paper."""
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: molecules of at most 5 heavy atoms, a small model, one epoch, one seed."""
+    data: Literal["small", "qm9"] = "small"
+    """small: the shipped molecules of at most 6 heavy atoms; qm9: the whole set."""
+    source: Path | None = None
+    """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    seeds: int = 3
+    """Trainings per row; the seed also splits the data."""
+    epochs: int = 60
+    """Passes over the training part."""
+    run: Path = Path("runs/table2")
+    """Folder of the trainings."""
+    output: Path | None = None
+    """Folder of the table; docs/results/reliability where not given, for smoke that of the trainings."""
+
+    def __post_init__(self):
+        for name in ("seeds", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        unknown = [row for row in self.rows if row not in ROWS]
+        if unknown or not self.rows:
+            raise ValueError(f"rows must be of 1 to {len(ROWS)}, got {unknown or 'none'}")
+
+
+def model_of(row: Row, *, small: bool) -> TransformerConfig:
+    """The network of a row."""
+    readout = "pairs" if row.pairs else "cls" if row.cls else "atoms"
+    size: dict[str, Any] = {"channels": 16, "blocks": 1, "heads": 4, "n_basis": 16} if small else {}
+    return TransformerConfig(readout=readout, cls_token="full" if row.cls else "none", **size)
+
+
+def losses_of(row: Row, family: ObjectiveConfig) -> ObjectiveConfig:
+    """The objective without what the row does not have."""
+    if not (row.mask or row.force or row.bound):
+        return ENERGY_ONLY
+    without: dict[str, float] = {} if row.mask else {"mask": 0.0}
+    without |= {} if row.force else {"zero_force": 0.0, "restore": 0.0, "diatomics": 0.0}
+    without |= {} if row.bound else {"bound": 0.0}
+    return dataclasses.replace(family, **without)
+
+
+def train_config(config: Config, row: Row, family: str, seed: int) -> TrainConfig:
+    """One training of the table."""
+    smoke = config.preset == "smoke"
+    report = ReportConfig(sigmas=(0.1,), fmaxes=(0.01,))
+    if smoke:
+        report = ReportConfig(molecules=4, sigmas=(0.1,), fmaxes=(0.01,), max_steps=20, xtb_molecules=0)
+    return TrainConfig(
+        preset=f"table2-{config.preset}",
+        objective=family,
+        data=config.data,
+        seed=seed,
+        epochs=1 if smoke else config.epochs,
+        batch_size=32 if smoke else 16,
+        model=model_of(row, small=smoke),
+        losses=losses_of(row, FAMILIES[family]),
+        report=report,
+    )
+
+
+def compared(rows: dict[str, dict[str, Any]]) -> None:
+    """Adds Welch's p-values against the full model of the same objective, where there are seeds enough."""
+    for number, row in rows.items():
+        for name, column in row["columns"].items():
+            column["p"] = None
+            if number != "10" and "10" in rows and len(column["values"]) > 1:
+                test: Any = ttest_ind(
+                    column["values"], rows["10"]["columns"][name]["values"], equal_var=False
+                )
+                column["p"] = finite_or_none(test.pvalue)
+
+
+def main(config: Config) -> None:
+    """Train what is missing, write the table, print it."""
+    keep_freed_memory()
+    smoke = config.preset == "smoke"
+    if config.data == "qm9":
+        structures = sources.load("qm9", config.source)
+    else:
+        structures = shared.molecules(5 if smoke else 6)
+    families: dict[str, dict[str, Any]] = {}
+    for family in FAMILIES:
+        families[family] = {}
+        for number in config.rows:
+            row, found = ROWS[number], []
+            start = family if row.pairs else "energy"
+            for seed in range(1 if smoke else config.seeds):
+                folder = config.run / f"{config.data}-{config.preset}" / f"{start}-{number}-{seed}"
+                chosen = train_config(config, row, family if row.pairs else "paper", seed)
+                found.append(shared.numbers(shared.trained(folder, chosen, structures)))
+            families[family][str(number)] = {"name": row.name, "columns": shared.spread(found)}
+            shown = {
+                name: round(column["mean"], 3)
+                for name, column in families[family][str(number)]["columns"].items()
+            }
+            print(f"{family:8s} {number:2d} {row.name:14s} {shown}")
+        compared(families[family])
+    folder = config.output or (config.run if smoke else shared.RESULTS)
+    record = {"n_molecules": len(structures), "epochs": config.epochs, "seeds": config.seeds}
+    shared.write(folder, "table2.json", record | {"families": families})
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,74 @@
+"""Does the learned surface rise as the real one does? B3LYP/6-31G(2df,p) decides.
+
+    python experiments/truth_dft.py          # some minutes; table1_qm9.py must have run
+
+50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
+(experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, the
+paper's without its bound, energies only; MMFF94 and GFN2-xTB. Writes docs/results/reliability/truth.json.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Literal
+
+import reliability_runs as shared
+import tyro
+
+from jphys.data import truth as truths
+from jphys.reliability import truth
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which surfaces, by which truth, where."""
+
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: the pretrained model, MMFF94 and GFN2-xTB only."""
+    labels: Path | None = None
+    """File of make_truth.py; the one in the package where not given."""
+    run: Path = Path("runs/table1")
+    """Folder of table1_qm9.py, whose seed 0 is judged."""
+    output: Path = shared.RESULTS
+    """Folder of results."""
+
+
+def show(name: str, found: dict) -> None:
+    """One surface, readable."""
+    for row in found["displaced"]:
+        print(
+            f"{name:16s} σ {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, correlation "
+            f"{row['rise_correlation']:.2f}; forces: correlation {row['force_correlation']:.3f}, slope "
+            f"{row['force_slope']:.2f}, MAE {row['force_mae']:.2f} of {row['force_size']:.2f} eV/Å"
+        )
+    for kind in ("torsion", "stretch"):
+        if kind in found:
+            row = found[kind]
+            print(
+                f"{name:16s} {kind}: MAE {row['mae']:.2f} of {row['size']:.2f} eV, "
+                f"correlation {row['correlation']:.2f}"
+            )
+    if "frequencies" in found:
+        row = found["frequencies"]
+        print(
+            f"{name:16s} {row['n']} frequencies: MAE {row['mae']:.0f}, bias {row['bias']:.0f} cm⁻¹, "
+            f"{row['n_imaginary']} imaginary"
+        )
+
+
+def main(config: Config) -> None:
+    """Judge every surface, write, print."""
+    truth_of_dft = truths.load(config.labels)
+    rows = {}
+    for name, (potential, params) in shared.surfaces(config.run, smoke=config.preset == "smoke").items():
+        rows[name] = truth.judge(potential, params, truth_of_dft, progress=True)
+        show(name, rows[name])
+    record = {"provenance": truth_of_dft.provenance, "n": len(truth_of_dft.kind), "surfaces": rows}
+    shared.write(config.output, "truth.json", record)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,110 @@
+"""The console script `jphys`."""
+
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jphys import checkpoint, runs
+from jphys.reliability import mmff94, xtb
+from jphys.reliability.audit import AuditConfig, audit
+from jphys.reliability.surface import Surface, surface_of
+
+KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """Judge a potential for molecules: recovery, assembly, repulsion, smoothness, invariance, conservation.
+
+    Writes audit.json and audit.html. The exit status is 0 where every check passed, 1 where one did not, 2
+    where there is nothing to audit. A case without an answer is reported, the audit goes on.
+    """
+
+    subject: tyro.conf.Positional[str]
+    """A pretrained name (qm9-small), a checkpoint folder, mmff94, gfn2-xtb, or module:function that returns
+    a calculator of ASE."""
+    output: Path = Path("audit")
+    """Folder to write to."""
+    seed: int = 0
+    """Of noise, choices and velocities."""
+    config: tyro.conf.OmitArgPrefixes[AuditConfig] = dataclasses.field(default_factory=AuditConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """List the pretrained models."""
+
+
+def subject_of(name: str) -> Surface:
+    """The surface of a subject.
+
+    Raises:
+        ValueError: if a module, function or checkpoint is not there; says which.
+        ImportError: for GFN2-xTB without tblite.
+    """
+    if name in KNOWN:
+        return KNOWN[name]()
+    if ":" in name:
+        module, _, function = name.partition(":")
+        sys.path.insert(0, "")  # the user's own modules, as with python -m
+        try:
+            made: Any = getattr(importlib.import_module(module), function)()
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"subject must be a module:function to call, got {name!r}: {error}") from error
+        return surface_of(made)
+    if name not in checkpoint.pretrained_names() and not checkpoint.is_checkpoint(name):
+        known = ", ".join([*checkpoint.pretrained_names(), *KNOWN])
+        raise ValueError(f"subject must be of {known}, a checkpoint or module:function, got {name!r}")
+    return surface_of(*checkpoint.load(name))
+
+
+def run_audit(config: Audit) -> int:
+    """Audit, write, print; the exit status."""
+    from jphys.figures.audit import audit_page  # matplotlib and jax-md take seconds to import
+
+    surface = subject_of(config.subject)
+    checks = audit(surface, config=config.config, seed=config.seed, progress=True)
+    problems = dict(getattr(surface, "problems", {}))
+    environment = runs.environment()
+    record = {"subject": config.subject, "checks": [dataclasses.asdict(check) for check in checks]}
+    record |= {"problems": problems, "environment": environment}
+    config.output.mkdir(parents=True, exist_ok=True)
+    runs.write_json(config.output / "audit.json", record)
+    made_with = json.dumps(environment["packages"])
+    page = config.output / "audit.html"
+    audit_page(checks, page, subject=config.subject, problems=problems, made_with=made_with)
+    for check in checks:
+        value = "no answer" if check.value is None else f"{check.value:.3g} {check.unit}"
+        print(
+            f"{'passed' if check.passed else 'FAILED'}  {check.name:16s} {value:>14s}  limit {check.limit:g}"
+        )
+    for reason, n in problems.items():
+        print(f"no answer {n} times: {reason}")
+    print(f"written: {page}")
+    return 0 if all(check.passed for check in checks) else 1
+
+
+def show_models() -> int:
+    """Names and first lines of the models in the package; the exit status."""
+    for name in checkpoint.pretrained_names():
+        title = (checkpoint.PRETRAINED / name / "card.md").read_text("utf-8").splitlines()[0]
+        print(f"{name:16s} {title.lstrip('# ')}")
+    return 0
+
+
+def main() -> None:
+    """Entry point."""
+    commands = (
+        Annotated[Audit, tyro.conf.subcommand("audit")] | Annotated[Models, tyro.conf.subcommand("models")]
+    )
+    command = tyro.cli(commands, description="jphys: potentials that can be trusted as physics.")
+    try:
+        sys.exit(run_audit(command) if isinstance(command, Audit) else show_models())
+    except (ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

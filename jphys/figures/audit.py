@@ -1,0 +1,94 @@
+"""The audit as one HTML page that needs nothing else."""
+
+import base64
+import html
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jphys.figures.recovery import SHORTEST
+from jphys.figures.style import BLUE, GREEN, INK, PALETTE, VERMILLION, canvas
+from jphys.reliability.audit import Check
+from jphys.reliability.recovery import CAP
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
+table {{ border-collapse: collapse; width: 100%; }} .yes {{ color: #00734f; }} .no {{ color: #b34700; }}
+td, th {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; }} img {{ max-width: 100%; }}
+</style></head><body><h1>{title}</h1><p>{summary}</p>
+<table><tr><th>check</th><th></th><th>value</th><th>limit</th><th>what is measured</th></tr>{rows}</table>
+{images}{problems}<p>{made_with}</p></body></html>
+"""
+
+
+def audit_page(
+    checks: Sequence[Check], path, *, subject: str, problems: dict[str, int], made_with: str
+) -> Path:
+    """Write the page.
+
+    Args:
+        checks: of `jphys.reliability.audit.audit`.
+        path: HTML file to write.
+        subject: what was audited.
+        problems: reason -> how often the surface gave no answer for it.
+        made_with: versions and device.
+    """
+    passed = sum(check.passed for check in checks)
+    images = "".join(
+        f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{_picture(draw, checks)}">'
+        for title, draw in (("Recovery", _draw_recovery), ("Diatomic curves", _draw_diatomics))
+    )
+    listed = "".join(f"<li>{html.escape(reason)}: {n}</li>" for reason, n in problems.items())
+    text = _PAGE.format(
+        title=f"Audit of {html.escape(subject)}",
+        summary=f"{passed} of {len(checks)} checks passed.",
+        rows="".join(map(_row, checks)),
+        images=images,
+        problems=f"<h2>Cases without an answer</h2><ul>{listed}</ul>" if problems else "",
+        made_with=html.escape(made_with),
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def _row(check: Check) -> str:
+    value = "no answer" if check.value is None else f"{check.value:.3g} {check.unit}"
+    word, style = ("passed", "yes") if check.passed else ("failed", "no")
+    cells = check.name, value, f"{check.limit:g} {check.unit}", check.what
+    name, value, limit, what = map(html.escape, cells)
+    verdict = f'<td class="{style}">{word}</td>'
+    return f"<tr><td>{name}</td>{verdict}<td>{value}</td><td>{limit}</td><td>{what}</td></tr>"
+
+
+def _picture(draw, checks: Sequence[Check]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.png"
+        with canvas(file, 8.0, 3.4) as figure:
+            draw(figure.subplots(), {check.name: check for check in checks})
+        return base64.b64encode(file.read_bytes()).decode("ascii")
+
+
+def _draw_recovery(axes, checks: dict[str, Check]) -> None:
+    distances = np.clip(checks["recovery"].details["distances"], SHORTEST, CAP)
+    axes.hist(distances, bins=np.geomspace(SHORTEST, CAP, 40), color=BLUE, alpha=0.75)
+    axes.axvline(0.1, color=VERMILLION, linestyle="--", label="0.1 Å")
+    axes.set(xscale="log", xlabel="ΔP after relaxation from σ = 0.1 Å (Å)", ylabel="molecules")
+    axes.legend()
+
+
+def _draw_diatomics(axes, checks: dict[str, Check]) -> None:
+    curves = checks["smoothness"].details["curves"]
+    for number, (name, (distance, energy)) in enumerate(curves.items()):
+        style = ("-", "--", ":")[number // len(PALETTE) % 3]
+        axes.plot(distance, energy, style, color=PALETTE[number % len(PALETTE)], linewidth=1.1, label=name)
+    axes.axhline(0.0, color=INK, linewidth=0.6)
+    axes.set(xlabel="distance (Å)", ylabel="energy (eV)", ylim=(-12, 12), xlim=(0.3, 6))
+    if curves:
+        axes.legend(ncols=2, loc="upper right")
+    else:
+        axes.annotate("no answer", (0.5, 0.5), xycoords="axes fraction", color=GREEN)

@@ -1,0 +1,278 @@
+"""An audit of any potential for molecules: what a surface must do before a simulation on it means anything.
+
+Every check is one function (surface, data) -> Check; where a surface gives no answer it fails, and the audit
+goes on.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ase
+import jax
+import numpy as np
+from ase import units
+from ase.calculators.calculator import CalculationFailed
+from ase.md.verlet import VelocityVerlet
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from jphys.data import augmented_qm9
+from jphys.data.qm9 import load_small
+from jphys.data.scaled import split_shapes, take, take_shapes
+from jphys.data.structures import graphs
+from jphys.elements import COVALENT_RADIUS, SYMBOLS
+from jphys.graph import Graph, bonds_of, make_graph
+from jphys.reliability import assembly as assemblies
+from jphys.reliability import recovery as recoveries
+from jphys.reliability.stable_distance import stable_distance_errors
+from jphys.reliability.surface import Surface, SurfaceCalculator, surface_of
+from jphys.training.setup import split_data
+
+ELEMENTS = (1, 6, 7, 8, 9)
+FAR = 60.0  # Å between fragments that must not feel each other
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditConfig:
+    """How much is asked, and what passes."""
+
+    molecules: int = 64
+    """Test molecules to relax: half the smallest, half random larger ones."""
+    steps: int = 500
+    """FIRE steps at most."""
+    dynamics_ps: float = 1.0
+    """Length of each constant-energy run."""
+    curves: int = 40
+    """Molecules stretched from 0.9 to 1.5."""
+    recovered: float = 0.8
+    """Least fraction of molecules displaced by 0.1 Å that come back to within 0.1 Å."""
+    assembled: float = 0.8
+    """Least fraction of molecules taken apart that are whole again."""
+    flips: float = 1.0
+    """Most changes of sign of the force along a diatomic curve, mean over the pairs."""
+    far_ev: float = 1e-3
+    """Largest energy that fragments 60 Å apart feel of each other, eV."""
+    invariance_ev: float = 1e-3
+    """Largest change of energy by renumbering, rotation and translation, eV."""
+    drift: float = 1e-3
+    """Largest drift of the total energy, eV per atom and ps."""
+    stable_distance: float = 0.033
+    """Largest mean error of stable distances against GFN2-xTB, Å."""
+
+    def __post_init__(self):
+        for name in ("molecules", "steps", "curves"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+        if not self.dynamics_ps > 0:
+            raise ValueError(f"dynamics_ps must be positive, got {self.dynamics_ps}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One property of a surface."""
+
+    name: str
+    passed: bool  # False too where the surface gave no answer
+    value: float | None
+    limit: float
+    unit: str
+    what: str  # one sentence: what is measured
+    details: dict[str, Any]
+
+
+def audit(
+    potential, params=None, *, config: AuditConfig = AuditConfig(), seed: int = 0, progress: bool = False
+) -> list[Check]:
+    """All checks, in order.
+
+    Args:
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
+        config: how much, and the limits.
+        seed: of noise, choices and velocities.
+        progress: show a progress bar.
+    """
+    surface = surface_of(potential, params)
+    test = graphs(split_data(load_small(), 0).test.structures)
+    sizes = [len(graph.nodes.species) for graph in test]
+    chosen = [test[i] for i in recoveries.select(sizes, n=config.molecules, seed=seed)]
+    found = []
+    with tqdm(CHECKS, disable=not progress) as bar:
+        for check in bar:
+            bar.set_description(check.__name__.replace("_", " "))
+            found.append(check(surface, chosen, config, seed))
+    return found
+
+
+def recovery(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Do displaced molecules come back?"""
+    how = {"sigmas": (0.1,), "fmaxes": (0.01,), "max_steps": config.steps}
+    result = recoveries.recovery(surface, None, chosen, **how, key=jax.random.key(seed))
+    row = recoveries.summary(result)["rows"][0]
+    row |= {"distances": np.round(result.distance[0, 0], 5).tolist()}
+    what = "fraction of molecules displaced by 0.1 Å that relax back to within 0.1 Å"
+    return _at_least("recovery", row["recovered"], config.recovered, "", what, row)
+
+
+def assembly(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Do molecules that were taken apart find back?"""
+    result = assemblies.assembly(surface, None, chosen, max_steps=config.steps, seed=seed)
+    row = assemblies.summary(result)["rows"][0]
+    what = "fraction of molecules whole again after a group was moved 0.7 Å away"
+    return _at_least("assembly", row["success"], config.assembled, "", what, row)
+
+
+def repulsion(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Do atoms repel each other at every short distance?"""
+    del chosen, config, seed
+    curves = _diatomics(surface, lambda radius: np.geomspace(0.05, 0.7 * radius, 24))
+    bad = {
+        name: float(distance[~(np.isfinite(pull) & (pull < 0))].max())
+        for name, (distance, _, pull) in curves.items()
+        if not (np.isfinite(pull) & (pull < 0)).all()
+    }
+    what = "pairs of H C N O F that do not repel somewhere from 0.05 Å to 0.7 of their covalent radii"
+    return _at_most("repulsion", float(len(bad)), 0.0, "pairs", what, {"largest_distance": bad})
+
+
+def smoothness(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Has a diatomic curve one minimum and no wiggles?"""
+    del chosen, seed
+    curves = _diatomics(surface, lambda radius: np.linspace(0.6 * radius, 6.0, 160))
+    flips, shown = {}, {}
+    for name, (distance, energy, pull) in curves.items():
+        if np.isfinite(pull).all():
+            strong = pull[np.abs(pull) > 1e-3]
+            flips[name] = int((np.sign(strong[1:]) != np.sign(strong[:-1])).sum())
+            shown[name] = [np.round(x, 5).tolist() for x in (distance, energy - energy[-1])]
+    value = float(np.mean(list(flips.values()))) if flips else None
+    what = "changes of sign of the force along the curve of two atoms, mean over the pairs of H C N O F"
+    details = {"flips": flips, "curves": shown, "n_without_answer": len(curves) - len(flips)}
+    return _at_most("smoothness", value, config.flips, "flips", what, details)
+
+
+def additivity(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Do far fragments leave each other alone?"""
+    del seed
+    pairs = list(itertools.pairwise(chosen[:12]))
+    joined = [_side_by_side(a, b) for a, b in pairs]
+    energies, _ = surface.evaluate([*chosen[:12], *joined])
+    single, both = energies[: len(chosen[:12])], energies[len(chosen[:12]) :]
+    errors = np.abs(both - single[:-1] - single[1:])
+    what = f"largest energy that two molecules {FAR:.0f} Å apart feel of each other"
+    return _at_most("additivity", _largest(errors), config.far_ev, "eV", what, {"errors": errors.tolist()})
+
+
+def invariance(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Is the energy that of the molecule, however its atoms are numbered and wherever it lies?"""
+    rng, some = np.random.default_rng(seed), chosen[-8:]
+    changed: dict[str, list[Graph]] = {"renumbered": [], "turned": [], "moved": []}
+    for graph in some:
+        n, positions = len(graph.nodes.species), np.asarray(graph.nodes.positions, np.float64)
+        order = rng.permutation(n)
+        changed["renumbered"].append(_rebuilt(graph, positions, order))
+        turn = Rotation.random(rng=rng).as_matrix()
+        changed["turned"].append(_rebuilt(graph, positions @ turn.T, np.arange(n)))
+        changed["moved"].append(_rebuilt(graph, positions + rng.normal(size=3) * 5, np.arange(n)))
+    energies, _ = surface.evaluate([*some, *(graph for made in changed.values() for graph in made)])
+    blocks = energies.reshape(4, -1)
+    errors = {name: _largest(np.abs(block - blocks[0])) for name, block in zip(changed, blocks[1:])}
+    known = [value for value in errors.values() if value is not None]
+    value = max(known) if len(known) == len(errors) else None
+    what = "largest change of energy by renumbering, rotation or translation"
+    return _at_most("invariance", value, config.invariance_ev, "eV", what, errors)
+
+
+def conservation(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Is energy conserved?"""
+    found = [_drift(surface, graph, config.dynamics_ps, seed) for graph in chosen[-2:]]
+    drifts = [abs(slope) for slope, _ in found if slope is not None]
+    value = max(drifts) if len(drifts) == len(found) else None
+    what = "drift of the total energy in dynamics at 300 K with steps of 0.5 fs, per atom and ps"
+    details = {"runs": [{"drift": slope, "finished_ps": ps} for slope, ps in found]}
+    return _at_most("conservation", value, config.drift, "eV", what, details)
+
+
+def stable_distances(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
+    """Is a stretched molecule lowest where it should be?"""
+    del chosen
+    points = augmented_qm9.load()
+    test = take(points, split_shapes(points, seed=seed).test)
+    some = take_shapes(test, np.arange(min(config.curves, test.n_shape)))
+    predicted, _ = surface.evaluate(graphs(some.structures))
+    found = stable_distance_errors(some, predicted)
+    what = "mean error of the distance at which stretched molecules are lowest, against GFN2-xTB"
+    return _at_most("stable distance", found["mean"], config.stable_distance, "Å", what, found)
+
+
+CHECKS: tuple[Callable[..., Check], ...] = (
+    *(recovery, assembly, repulsion, smoothness, additivity, invariance, conservation, stable_distances),
+)
+
+
+def _at_least(name, value, limit, unit, what, details) -> Check:
+    return Check(name, value is not None and bool(value >= limit), value, limit, unit, what, details)
+
+
+def _at_most(name, value, limit, unit, what, details) -> Check:
+    return Check(name, value is not None and bool(value <= limit), value, limit, unit, what, details)
+
+
+def _largest(values: np.ndarray) -> float | None:
+    """The largest, None where one is missing."""
+    return float(np.max(values)) if np.isfinite(values).all() and len(values) else None
+
+
+def _diatomics(surface: Surface, distances: Callable[[float], np.ndarray]) -> dict[str, tuple]:
+    """Name -> distances (k,) Å, energies (k,) eV, pull (k,) eV/Å, the force that brings atoms together."""
+    names, asked, grids = [], [], []
+    for a, b in itertools.combinations_with_replacement(ELEMENTS, 2):
+        grid = distances(float(COVALENT_RADIUS[a] + COVALENT_RADIUS[b]))
+        names.append(f"{SYMBOLS[a]}–{SYMBOLS[b]}")
+        grids.append(grid)
+        places = np.zeros((len(grid), 2, 3))
+        places[:, 1, 0] = grid
+        asked += [make_graph([a, b], place, bonds=[(0, 1, 1)]) for place in places]
+    energies, forces = surface.evaluate(asked)
+    pulls = np.array([-force[1, 0] for force in forces])
+    ends = np.cumsum([len(grid) for grid in grids])[:-1]
+    return {
+        name: (grid, energy, pull)
+        for name, grid, energy, pull in zip(names, grids, np.split(energies, ends), np.split(pulls, ends))
+    }
+
+
+def _side_by_side(a: Graph, b: Graph) -> Graph:
+    bonds = np.concatenate([bonds_of(a), bonds_of(b) + [len(a.nodes.species), len(a.nodes.species), 0]])
+    places = [np.asarray(g.nodes.positions) - np.asarray(g.nodes.positions).mean(axis=0) for g in (a, b)]
+    species = np.concatenate([np.asarray(g.nodes.species) for g in (a, b)])
+    return make_graph(species, np.concatenate([places[0], places[1] + [FAR, 0, 0]]), bonds=bonds)
+
+
+def _rebuilt(graph: Graph, positions: np.ndarray, order: np.ndarray) -> Graph:
+    """The molecule with other positions, atom order[i] in place i."""
+    place = np.argsort(order)
+    bonds = bonds_of(graph)
+    bonds[:, :2] = place[bonds[:, :2]]
+    return make_graph(np.asarray(graph.nodes.species)[order], positions[order], bonds=bonds)
+
+
+def _drift(surface: Surface, graph: Graph, length: float, seed: int) -> tuple[float | None, float]:
+    """Slope of the total energy (eV per atom and ps; None where the run broke), and how far it came, ps."""
+    atoms = ase.Atoms(np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions, np.float64))
+    atoms.calc = SurfaceCalculator(surface, graph)
+    spread = np.sqrt(units.kB * 300 * atoms.get_masses()[:, None])
+    momenta = spread * np.random.default_rng(seed).standard_normal((len(atoms), 3))
+    atoms.set_momenta(momenta - momenta.mean(axis=0))
+    run, times, totals = VelocityVerlet(atoms, timestep=0.5 * units.fs), [], []
+    try:
+        for step in range(int(length * 200)):
+            run.run(10)
+            times.append((step + 1) * 0.005)
+            totals.append(atoms.get_total_energy())
+    except (CalculationFailed, FloatingPointError):
+        return None, times[-1] if times else 0.0
+    slope = np.polyfit(times, totals, 1)[0] / len(atoms)
+    return (float(slope) if np.isfinite(slope) else None), times[-1]

@@ -1,0 +1,110 @@
+"""Does a surface rise as the real one does? Judged by energies, forces, curvatures of a reference method."""
+
+from typing import Any
+
+import numpy as np
+
+from jphys.data.structures import graphs, take
+from jphys.data.truth import KINDS, Truth
+from jphys.reliability.surface import finite_or_none, surface_of
+from jphys.reliability.vibrations import frequencies, numerical_hessians
+from jphys.reliability.xtb import compare_surfaces
+
+SHOWN = ("n", "median_rise_ratio", "rise_correlation", "force_correlation", "force_slope")
+IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary
+
+
+def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[str, Any]:
+    """Rises, forces, scans and frequencies of a surface beside the truth.
+
+    Args:
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
+        truth: what the reference method says.
+        progress: show a progress bar.
+
+    Returns:
+        `displaced`: a row per σ with the correlations, slope and median ratio of rises of `compare_surfaces`,
+        the mean absolute force error `force_mae` and, beside it, the mean absolute force `force_size` (eV/Å).
+        `torsion` and `stretch`: `n` points, `mae` of the energy above the stable structure (eV), `size`, its
+        mean in truth, `correlation`, and `barrier_mae`, the error of the highest point of each scan.
+        `frequencies`: `n` modes, `mae` and `bias` (cm⁻¹), `n_imaginary` of the surface.
+        `n_unanswered`: points where it gave no answer.
+    """
+    surface = surface_of(potential, params)
+    rows = np.flatnonzero(np.isfinite(truth.structures.energy))
+    known = np.full(len(truth.kind), np.nan)
+    forces: list[np.ndarray] = [np.zeros((0, 3))] * len(known)
+    found, answered = surface.evaluate(graphs(take(truth.structures, rows)), progress=progress)
+    known[rows] = found
+    for row, force in zip(rows, answered):
+        forces[row] = force
+    record: dict[str, Any] = {"n_unanswered": int((~np.isfinite(known[rows])).sum())}
+    above, true = known - known[truth.stable], truth.structures.energy - truth.structures.energy[truth.stable]
+    record["displaced"] = [
+        {
+            "sigma": float(sigma),
+            **_displaced(truth, (truth.kind == 1) & (truth.value == sigma), above, true, forces),
+        }
+        for sigma in np.unique(truth.value[truth.kind == 1])
+    ]
+    for kind in (2, 3):
+        if (truth.kind == kind).any():
+            record[KINDS[kind]] = _scans(truth, kind, above, true)
+    if truth.hessians:
+        record["frequencies"] = _frequencies(surface, truth)
+    return record
+
+
+def _displaced(truth: Truth, chosen, above, true, forces) -> dict[str, Any]:
+    everything = truth.structures.forces if truth.structures.forces is not None else np.zeros((0, 3))
+    true_forces = np.split(everything, np.cumsum(truth.structures.n_atoms)[:-1])
+    rows = np.flatnonzero(chosen & np.isfinite(true))
+    pairs = [(forces[i], true_forces[i]) for i in rows if np.isfinite(forces[i]).all()]
+    found = compare_surfaces(
+        above[rows], [forces[i] for i in rows], true[rows], [true_forces[i] for i in rows]
+    )
+    errors = np.concatenate([np.abs(a - b).ravel() for a, b in pairs] or [np.array([np.nan])])
+    sizes = np.concatenate([np.abs(b).ravel() for _, b in pairs] or [np.array([np.nan])])
+    return {name: found[name] for name in SHOWN} | {
+        "force_mae": finite_or_none(errors.mean()),
+        "force_size": finite_or_none(sizes.mean()),
+    }
+
+
+def _scans(truth: Truth, kind: int, above: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+    chosen = (truth.kind == kind) & np.isfinite(true) & np.isfinite(above)
+    if chosen.sum() < 2:
+        return {"n": int(chosen.sum()), "mae": None, "size": None, "correlation": None, "barrier_mae": None}
+    tops = [
+        abs(above[scan].max() - true[scan].max())
+        for scan in (chosen & (truth.stable == start) for start in np.unique(truth.stable[chosen]))
+    ]
+    return {
+        "n": int(chosen.sum()),
+        "mae": finite_or_none(np.abs(above - true)[chosen].mean()),
+        "size": finite_or_none(np.abs(true[chosen]).mean()),
+        "correlation": finite_or_none(np.corrcoef(above[chosen], true[chosen])[0, 1]),
+        "barrier_mae": finite_or_none(np.mean(tops)),
+    }
+
+
+def _frequencies(surface, truth: Truth) -> dict[str, Any]:
+    rows = sorted(truth.hessians)
+    chosen = graphs(take(truth.structures, rows))
+    errors, n_imaginary = [], 0
+    for row, graph, hessian in zip(rows, chosen, numerical_hessians(surface, None, chosen)):
+        if not np.isfinite(hessian).all():
+            continue
+        species, positions = graph.nodes.species, graph.nodes.positions
+        found, true = (frequencies(species, positions, h) for h in (hessian, truth.hessians[row]))
+        errors.append(found - true)
+        n_imaginary += int((found < IMAGINARY).sum())
+    joined = np.concatenate(errors or [np.zeros(0)])
+    empty = not len(joined)
+    return {
+        "n": len(joined),
+        "mae": None if empty else float(np.abs(joined).mean()),
+        "bias": None if empty else float(joined.mean()),
+        "n_imaginary": n_imaginary,
+    }

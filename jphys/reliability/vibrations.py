@@ -1,0 +1,77 @@
+"""Harmonic frequencies of a molecule on any surface."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase.data import atomic_masses
+
+from jphys.graph import Graph, with_positions
+from jphys.reliability.surface import surface_of
+from jphys.units import WAVENUMBER
+
+
+def numerical_hessians(
+    potential, params, graphs: Sequence[Graph], *, step: float = 0.005
+) -> list[np.ndarray]:
+    """Second derivatives by central differences of the forces, m of (3n, 3n) eV/Å², symmetric.
+
+    Args:
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
+        graphs: m structures.
+        step: Å.
+
+    Raises:
+        ValueError: if step is not positive.
+    """
+    if not step > 0:
+        raise ValueError(f"step must be positive, got {step}")
+    moved = []
+    for graph in graphs:
+        positions = np.asarray(graph.nodes.positions)
+        for sign in (1, -1):
+            for coordinate in range(positions.size):
+                place = positions.copy()
+                place.flat[coordinate] += sign * step
+                moved.append(with_positions(graph, place))
+    _, forces = surface_of(potential, params).evaluate(moved)
+    found, begin = [], 0
+    for graph in graphs:
+        n = 3 * len(graph.nodes.species)
+        rows = np.array([force.ravel() for force in forces[begin : begin + 2 * n]], np.float64)
+        curvature = -(rows[:n] - rows[n:]) / (2 * step)
+        found.append(0.5 * (curvature + curvature.T))
+        begin += 2 * n
+    return found
+
+
+def frequencies(species, positions, hessian) -> np.ndarray:
+    """Harmonic wavenumbers (3n − 6,) cm⁻¹, ascending; imaginary ones negative; 3n − 5 of a linear molecule.
+
+    ω² are the eigenvalues of M^(−1/2) H M^(−1/2) without translations and rotations.
+
+    Args:
+        species: (n,) atomic numbers.
+        positions: (n, 3) Å.
+        hessian: (3n, 3n) eV/Å².
+    """
+    mass = np.repeat(atomic_masses[np.asarray(species)], 3)
+    rest = internal_motions(positions, np.sqrt(mass))
+    weighted = np.asarray(hessian) / np.sqrt(np.outer(mass, mass))
+    values = np.linalg.eigvalsh(rest.T @ weighted @ rest)
+    return np.sign(values) * np.sqrt(np.abs(values)) * WAVENUMBER
+
+
+def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarray:
+    """Orthonormal columns (3n, 3n − 6) that contain no translation or rotation; 3n − 5 of a linear molecule.
+
+    Args:
+        positions: (n, 3) Å.
+        root_mass: (3n,) √amu where motions are mass-weighted.
+    """
+    centered = np.asarray(positions, float) - np.mean(positions, axis=0)
+    shifts = np.tile(np.eye(3), (len(centered), 1))
+    turns = np.stack([np.cross(axis, centered).ravel() for axis in np.eye(3)], axis=1)
+    rigid = np.concatenate([shifts, turns], axis=1) * np.broadcast_to(root_mass, len(shifts))[:, None]
+    vectors, sizes, _ = np.linalg.svd(rigid)
+    return vectors[:, (sizes > 1e-6 * sizes[0]).sum() :]

@@ -1,0 +1,92 @@
+"""The reliability scripts as a user runs them, at their smallest size."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_two_rows_of_the_ablation_and_again(run, read, tmp_path):
+    """The energy-only row is trained once for both objectives; a second call trains nothing."""
+    arguments = ("table2_ablation.py", "--preset", "smoke", "--rows", "1", "10", "--run", str(tmp_path))
+    said = run(*arguments)
+    table = read(tmp_path / "table2.json")["families"]
+    assert list(table) == ["paper", "physics"] and list(table["paper"]) == ["1", "10"]
+    assert table["paper"]["1"] == table["physics"]["1"]
+    assert table["paper"]["10"]["columns"] != table["physics"]["10"]["columns"]
+    summaries = sorted(tmp_path.glob("*/*/summary.json"))
+    assert len(summaries) == 3 and all(read(path)["compilations"] == 1 for path in summaries)
+    times = [path.stat().st_mtime_ns for path in summaries]
+    assert run(*arguments) == said
+    assert [path.stat().st_mtime_ns for path in summaries] == times
+
+
+@pytest.mark.slow
+def test_a_row_of_table_1(run, read, tmp_path):
+    run("table1_qm9.py", "--preset", "smoke", "--objectives", "physics", "--run", str(tmp_path))
+    (name, row), *others = read(tmp_path / "table1.json")["rows"].items()
+    assert name == "physics" and not others and row["mae_energy_mev"]["mean"] > 0
+
+
+@pytest.mark.slow
+def test_recovery_on_several_surfaces(run, read, tmp_path):
+    run("fig2_recovery.py", "--preset", "smoke", "--output", str(tmp_path))
+    found = read(tmp_path / "fig2.json")["surfaces"]
+    assert list(found)[:2] == ["qm9-small", "MMFF94"] and all(one["n"] == 6 for one in found.values())
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("fig2", "fig2-cases"))
+
+
+@pytest.mark.slow
+def test_assembly_on_several_surfaces(run, read, tmp_path):
+    run("fig3_assembly.py", "--preset", "smoke", "--output", str(tmp_path))
+    found = read(tmp_path / "fig3.json")["surfaces"]
+    assert found["MMFF94"][0]["restored"] == 1.0 and found["MMFF94"][0]["n"] == 6
+    assert all((tmp_path / f"fig3-{number}.png").stat().st_size > 5000 for number in (35, 87))
+
+
+@pytest.mark.slow
+def test_masked_atoms(run, read, tmp_path):
+    run("fig5_masked_atom.py", "--preset", "smoke", "--output", str(tmp_path))
+    found = read(tmp_path / "fig5.json")
+    assert found["accuracy"]["one at a time"]["top1"] > 0.9 and len(found["shifts"]) == 9
+    assert (tmp_path / "fig5.png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_truth_by_a_quick_engine(run, read, tmp_path):
+    """GFN2-xTB instead of density functional theory: it follows itself."""
+    pytest.importorskip("tblite", reason="needs tblite, of the extra `engines`")
+    labels, small = str(tmp_path / "truth.npz"), ("--molecules", "6", "--scans", "2")
+    run("make_truth.py", "--engine", "gfn2-xtb", *small, "--output", labels)
+    run("truth_dft.py", "--preset", "smoke", "--labels", labels, "--output", str(tmp_path))
+    found = read(tmp_path / "truth.json")["surfaces"]
+    assert found["GFN2-xTB"]["displaced"][1]["force_slope"] == pytest.approx(1.0, abs=1e-3)
+    assert 0.5 < found["qm9-small"]["displaced"][0]["median_rise_ratio"] < 1.5
+
+
+def test_the_page_shows_the_stored_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    render = importlib.import_module("render_reliability")
+    render.main(render.Config(check=True))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("table1_qm9.py", ("--objectives", "physic"), "objectives must be of physics, paper, "),
+        ("table1_qm9.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
+        ("table2_ablation.py", ("--rows", "11"), "rows must be of 1 to 10, got [11]"),
+        ("fig2_recovery.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
+        ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),
+        ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
+        ("make_truth.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
+        ("truth_dft.py", ("--labels", "nowhere.npz"), "nowhere.npz must be an npz file of truth"),
+    ],
+)
+def test_what_is_refused(refusal, script, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refusal(script, *arguments)
+    assert not list(tmp_path.iterdir())

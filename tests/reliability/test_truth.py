@@ -1,0 +1,109 @@
+"""The truth: which structures, a file that is whole or refused, and a judge that knows itself."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jphys.data import truth as truths
+from jphys.data.qm9 import load_small
+from jphys.data.structures import graphs, take
+from jphys.reliability import mmff94, truth
+from jphys.reliability.vibrations import numerical_hessians
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """Ten molecules of three to five heavy atoms."""
+    return truths.cases(take(load_small(), np.arange(20, 60, 4)), n_scans=2)
+
+
+@pytest.fixture(scope="module")
+def answered(cases):
+    """By MMFF94, with the second derivatives of one molecule."""
+    surface, asked = mmff94.surface(), graphs(cases.structures)
+    energy, forces = surface.evaluate(asked)
+    structures = dataclasses.replace(cases.structures, energy=energy, forces=np.concatenate(forces))
+    (hessian,) = numerical_hessians(surface, None, [asked[3]])
+    return dataclasses.replace(
+        cases,
+        structures=structures,
+        asked=np.ones(len(energy), bool),
+        hessians={3: hessian},
+        provenance={"engine": "mmff94", "settings": {}},
+    )
+
+
+def test_cases_are_whole(cases):
+    assert np.bincount(cases.kind).tolist() == [10, 20, 22, 18]
+    assert (cases.kind[cases.stable] == 0).all() and (cases.stable[:10] == np.arange(10)).all()
+    shift = [
+        np.std(place - stable)
+        for (row, _, place), stable in ((p, places(cases)[cases.stable[p[0]]]) for p in truths.points(cases))
+        if cases.kind[row] == 1 and cases.value[row] == 0.1
+    ]
+    assert np.mean(shift) == pytest.approx(0.1, rel=0.1)
+
+
+def places(cases):
+    return [place for _, _, place in truths.points(cases)]
+
+
+def test_scans_move_one_side_rigidly(cases):
+    everything = places(cases)
+    for row in np.flatnonzero(cases.kind >= 2):
+        now, then = everything[row], everything[cases.stable[row]]
+        distances = [np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (now, then)]
+        moved = np.linalg.norm(now - then, axis=1) > 1e-9
+        for side in (moved, ~moved):
+            within = np.ix_(side, side)
+            np.testing.assert_allclose(distances[0][within], distances[1][within], atol=1e-9)
+        if cases.kind[row] == 3:
+            np.testing.assert_allclose(
+                np.linalg.norm((now - then)[moved], axis=1), abs(cases.value[row]), atol=1e-9
+            )
+            stretched = np.abs(distances[0] - distances[1] - cases.value[row])
+            assert stretched.min() < 1e-9, "the bond is longer by the value"
+
+
+def test_the_file_keeps_everything(answered, tmp_path):
+    truths.save(tmp_path / "truth.npz", answered)
+    again = truths.load(tmp_path / "truth.npz")
+    np.testing.assert_allclose(again.structures.energy, answered.structures.energy, atol=1e-6)
+    assert again.structures.forces is not None
+    np.testing.assert_allclose(again.structures.forces, answered.structures.forces, atol=2e-5, rtol=1e-6)
+    np.testing.assert_allclose(again.hessians[3], answered.hessians[3], atol=1e-4)
+    for field in ("kind", "value", "stable", "asked"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(answered, field))
+    assert again.provenance == answered.provenance
+    (tmp_path / "half.npz").write_bytes((tmp_path / "truth.npz").read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"half\.npz must be a complete npz file"):
+        truths.load(tmp_path / "half.npz")
+    with np.load(tmp_path / "truth.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    np.savez(tmp_path / "short.npz", **arrays | {"energy": arrays["energy"][:-1]})
+    with pytest.raises(ValueError, match=r"short\.npz: energy must have shape \(70,\), got \(69,\)"):
+        truths.load(tmp_path / "short.npz")
+
+
+def test_a_surface_follows_itself(answered):
+    found = truth.judge(mmff94.surface(), None, answered)
+    assert found["n_unanswered"] == 0 and [row["sigma"] for row in found["displaced"]] == [0.05, 0.1]
+    for row in found["displaced"]:
+        assert row["median_rise_ratio"] == row["force_slope"] == pytest.approx(1.0)
+        assert row["force_mae"] < 1e-5 < 0.3 < row["force_size"]
+    for kind in ("torsion", "stretch"):
+        assert found[kind]["mae"] < 1e-6 < found[kind]["size"] and found[kind]["barrier_mae"] < 1e-6
+    assert found["frequencies"]["mae"] < 0.1 and found["frequencies"]["n"] > 6
+
+
+def test_half_a_surface_is_half_as_high(answered):
+    """Energies and forces of MMFF94 halved: every ratio is a half, frequencies are lower by the root."""
+    full = mmff94.surface()
+    half = dataclasses.replace(full, ask=lambda graph: tuple(0.5 * x for x in full.ask(graph)))
+    found = truth.judge(half, None, answered)
+    for row in found["displaced"]:
+        assert row["median_rise_ratio"] == row["force_slope"] == pytest.approx(0.5)
+        assert row["force_correlation"] == pytest.approx(1.0)
+    assert found["stretch"]["mae"] == pytest.approx(found["stretch"]["size"] / 2)
+    assert found["frequencies"]["bias"] < -100

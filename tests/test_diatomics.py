@@ -1,0 +1,72 @@
+"""Two atoms alone: the constants are those of the textbooks, and the loss knows a Morse curve."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from known_surfaces import as_potential
+
+import jphys
+from jphys import ops
+from jphys.diatomics import diatomic_loss, diatomics_of, morse_pull, two_atom_graph
+from jphys.graph import validate
+
+NEWTON_PER_METRE = 16.0218  # of 1 eV/Å²
+ELEMENTS = {1, 6, 7, 8, 9}
+
+
+@pytest.mark.parametrize(
+    ("pair", "stiffness"), [("HH", 575), ("HF", 966), ("NN", 2295), ("CO", 1902), ("OO", 1177), ("FF", 470)]
+)
+def test_force_constants_are_those_of_the_textbooks(pair, stiffness):
+    curves = diatomics_of(ELEMENTS)
+    wanted = sorted("XH____CNOF".index(symbol) for symbol in pair)
+    (row,) = np.flatnonzero((np.sort(curves.species) == wanted).all(axis=1))
+    found = 2 * curves.depth[row] * curves.width[row] ** 2 * NEWTON_PER_METRE
+    assert found == pytest.approx(stiffness, rel=2e-3)
+
+
+def test_every_pair_of_the_elements_that_are_known():
+    assert len(diatomics_of(ELEMENTS).length) == 15
+    assert diatomics_of({1, 8, 14}).species.tolist() == [[1, 1], [1, 8], [8, 8]]
+    assert len(diatomics_of({14}).length) == 0
+
+
+def morse(params, graph):
+    """The curves themselves as a surface."""
+    curves = diatomics_of(ELEMENTS)
+    ends = jnp.sort(
+        jnp.stack(
+            [ops.at_senders(graph.nodes.species, graph), ops.at_receivers(graph.nodes.species, graph)], 1
+        )
+    )
+    row = jnp.argmax((ends[:, None] == curves.species).all(axis=-1), axis=1)
+    length, depth, width = (jnp.asarray(column)[row] for column in curves[1:])
+    decay = 1.0 - jnp.exp(-width * (ops.edge_distances(graph) - length))
+    return params * ops.sum_over_graphs(ops.sum_at_receivers(0.5 * depth * decay**2, graph), graph)
+
+
+def test_graphs_of_two_atoms_are_graphs():
+    graph = two_atom_graph(jnp.array([[1, 8], [7, 7]]), jnp.array([1.0, 2.0]))
+    validate(jax.tree.map(np.asarray, graph))
+    made = jphys.make_graph([7, 7], [[0, 0, 0], [2.0, 0, 0]], bonds=[(0, 1, 1)])
+    last = jphys.graph.unbatch(jax.tree.map(np.asarray, graph))[1]
+    for ours, theirs in zip(jax.tree.leaves(last), jax.tree.leaves(made), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_pull_is_the_slope_of_the_curve():
+    curves = diatomics_of(ELEMENTS)
+    distances = jnp.asarray(1.3 * curves.length)
+    slope = jax.grad(lambda d: morse(1.0, two_atom_graph(curves.species, d)).sum())(distances)
+    np.testing.assert_allclose(slope, morse_pull(distances, *curves[1:]), rtol=1e-4)
+    np.testing.assert_allclose(morse_pull(curves.length, *curves[1:]), 0.0, atol=1e-6)
+
+
+def test_the_loss_is_zero_on_the_curves_alone():
+    index, key = jnp.arange(200), jax.random.key(0)
+    right, flat, stiff = (diatomic_loss(as_potential(morse), s, index, key) for s in (1.0, 0.0, 2.0))
+    assert float(right.max()) < 1e-6
+    assert 0.1 < float(flat.mean()) < 0.6 and 0.1 < float(stiff.mean()) < 0.6
+    np.testing.assert_array_equal(flat, diatomic_loss(as_potential(morse), 0.0, index, key))
+    np.testing.assert_array_equal(flat[7:9], diatomic_loss(as_potential(morse), 0.0, index[7:9], key))
