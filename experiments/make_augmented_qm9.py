@@ -24,6 +24,8 @@ from jphys.data.labelling import label
 from jphys.data.scaled import CONVERGED, FAILED
 from jphys.engines import make_engine
 
+SMOKE_FILE = Path("runs/augmented_qm9-smoke.npz")
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -39,8 +41,9 @@ class Config:
     """QM9: the official tar.bz2, a folder of dsgdb9nsd_*.xyz files or an npz; None downloads the tar."""
     workers: int = 1
     """Processes, each with one thread; 0 calculates in this process."""
-    output: Path = augmented_qm9.FILE
-    """npz file to write; one that is there is continued."""
+    output: Path | None = None
+    """npz file to write; one that is there is continued. None is the file in the package, for smoke one in
+    runs/."""
     smoke: bool = False
     """The three smallest molecules of the subset in the package."""
 
@@ -48,6 +51,7 @@ class Config:
 def main(config: Config) -> None:
     """Read the molecules, calculate what the file lacks, print what there is."""
     engine = make_engine(config.engine)
+    output = config.output or (SMOKE_FILE if config.smoke else augmented_qm9.FILE)
     if config.smoke:
         molecules = augmented_qm9.smallest(3)
     elif config.formula:
@@ -59,7 +63,7 @@ def main(config: Config) -> None:
         molecules,
         augmented_qm9.SCALES,
         engine,
-        config.output,
+        output,
         source=augmented_qm9.source_of(molecules),
         licence=augmented_qm9.LICENCE,
         made_by=f"python experiments/make_augmented_qm9.py --engine {engine.name} {chosen}",
@@ -72,7 +76,7 @@ def main(config: Config) -> None:
     print(f"points                        {table.status.size:>8,}")
     print(f"failed, kept as such          {int((table.status == FAILED).sum()):>8,}")
     print(f"lowest point of ten at scale  {lowest.min():>8.4f} to {lowest.max():.4f}")
-    print(f"{config.output.name}  {config.output.stat().st_size / 1e6:.2f} MB")
+    print(f"{output.name}  {output.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -43,9 +43,23 @@ class Config:
     workers: int = 1
     """Processes, each with one thread; 0 calculates in this process."""
     output: Path | None = None
-    """npz file to write; one that is there is continued. None is the file in the package."""
+    """npz file to write; one that is there is continued. None is the file in the package, for smoke one in
+    runs/."""
     smoke: bool = False
     """One growth of 15 to 18 atoms per element, effective medium theory."""
+
+    def __post_init__(self):
+        if self.max_size < self.min_size:
+            raise ValueError(f"max_size must be at least min_size {self.min_size}, got {self.max_size}")
+
+
+def file_of(config: Config) -> Path:
+    """Where the set goes."""
+    if config.output is not None:
+        return config.output
+    if config.smoke:
+        return Path(f"runs/crystal_growth_{config.subset}-smoke.npz")
+    return growth.STABLE_FILE if config.subset == "stable" else growth.UNSTABLE_FILE
 
 
 def main(config: Config) -> None:
@@ -56,7 +70,7 @@ def main(config: Config) -> None:
     n_growths = (
         (growth.N_STABLE if stable else growth.N_UNSTABLE) if config.growths is None else config.growths
     )
-    output = config.output or (growth.STABLE_FILE if stable else growth.UNSTABLE_FILE)
+    output = file_of(config)
     engine = make_engine(config.engine)
     clusters = growth.shapes(
         crystals.LATTICE_CONSTANTS[engine.name],
@@ -89,5 +103,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         main(tyro.cli(Config, description=__doc__))
-    except (ValueError, ImportError, RuntimeError) as error:
+    except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
         sys.exit(f"error: {error}")

@@ -22,6 +22,8 @@ from jphys.data.labelling import label
 from jphys.data.scaled import CONVERGED, FAILED, ScaledTable
 from jphys.engines import make_engine
 
+SMOKE_FILE = Path("runs/infinite_crystal-smoke.npz")
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -31,8 +33,9 @@ class Config:
     """Program: GPAW or CP2K (PBE), or effective medium theory in ASE."""
     workers: int = 1
     """Processes, each with one thread; 0 calculates in this process."""
-    output: Path = crystals.FILE
-    """npz file to write; one that is there is continued."""
+    output: Path | None = None
+    """npz file to write; one that is there is continued. None is the file in the package, for smoke one in
+    runs/."""
     smoke: bool = False
     """Effective medium theory at 25 scales."""
 
@@ -50,12 +53,13 @@ def lattice_constant(table: ScaledTable, shape: int) -> float:
 def main(config: Config) -> None:
     """Calculate what the file lacks, print what there is."""
     engine = make_engine("emt" if config.smoke else config.engine)
+    output = config.output or (SMOKE_FILE if config.smoke else crystals.FILE)
     scales = np.linspace(0.9, 1.5, 25) if config.smoke else crystals.SCALES
     table = label(
         crystals.shapes(crystals.LATTICE_CONSTANTS[engine.name]),
         scales,
         engine,
-        config.output,
+        output,
         source=crystals.SOURCE,
         licence=crystals.LICENCE,
         made_by=f"python experiments/make_infinite_crystal.py --engine {engine.name}",
@@ -66,12 +70,12 @@ def main(config: Config) -> None:
     print(f"failed, kept as such    {int((table.status == FAILED).sum()):>8,}")
     for shape, name in enumerate(table.shapes.name):
         print(f"{name}, lattice constant {lattice_constant(table, shape):>8.4f} Å")
-    print(f"{config.output.name}  {config.output.stat().st_size / 1e6:.3f} MB")
+    print(f"{output.name}  {output.stat().st_size / 1e6:.3f} MB")
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         main(tyro.cli(Config, description=__doc__))
-    except (ValueError, ImportError, RuntimeError) as error:
+    except (ValueError, FileNotFoundError, ImportError, RuntimeError) as error:
         sys.exit(f"error: {error}")

@@ -30,12 +30,16 @@ class Config:
 
     element: Literal["Al", "Cu"] = "Al"
     """Of the cluster."""
-    model: Path = Path("runs/vimpnn/crystal-growth-unstable-fast/VIMPNN-0/best")
-    """Checkpoint of a bond-typed potential for clusters."""
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: seven positions, the model of the smoke run of vimpnn_datasets.py."""
+    model: Path | None = None
+    """Checkpoint of a bond-typed potential for clusters; VIMPNN of vimpnn_datasets.py where not given."""
     points: int = 61
     """Positions of the moving atom."""
-    output: Path = vimpnn.RESULTS
-    """Folder of results."""
+    run: Path = Path("runs/vimpnn")
+    """Folder of the trainings."""
+    output: Path | None = None
+    """Folder of results; docs/results/vimpnn where not given, for smoke the folder of the trainings."""
 
     def __post_init__(self):
         if self.points < 3:
@@ -53,17 +57,22 @@ def clusters(z: int, shifts: np.ndarray) -> np.ndarray:
 
 def main(config: Config) -> None:
     """Move the atom, read the shares, draw them."""
-    potential, params = checkpoint.load(config.model)
-    z = atomic_number(config.element)
-    positions = clusters(z, np.linspace(-0.6, 2.4, config.points))
+    vimpnn.begin(config.preset)
+    smoke = config.preset == "smoke"
+    base = config.run / f"crystal-growth-unstable-{'smoke' if smoke else 'fast'}"
+    model = config.model or base / "VIMPNN-0" / "best"
+    output = config.output or (base if smoke else vimpnn.RESULTS)
+    potential, params = checkpoint.load(model)
+    z, shifts = atomic_number(config.element), np.linspace(-0.6, 2.4, 7 if smoke else config.points)
+    positions = clusters(z, shifts)
     graph = batch([make_graph(np.full(15, z), place) for place in positions])
     shares = np.asarray(jax.jit(potential.node_contributions)(params, graph)).reshape(-1, 15)
     energies = np.asarray(jax.jit(potential.energy)(params, graph))
     distances = np.linalg.norm(positions[:, :14] - positions[:, 14:], axis=-1).min(axis=1)
-    at_site = int(np.argmin(np.abs(np.linspace(-0.6, 2.4, config.points))))
+    at_site = int(np.argmin(np.abs(shifts)))
     record = {
         "element": config.element,
-        "model": "/".join(config.model.parts[-3:]),
+        "model": "/".join(model.parts[-3:]),
         "distance": distances.tolist(),
         "energy": energies.tolist(),
         "share_of_moving_atom": shares[:, 14].tolist(),
@@ -73,8 +82,8 @@ def main(config: Config) -> None:
             "lowest_energy_at": float(distances[int(np.argmin(energies))]),
         },
     }
-    vimpnn.write(config.output, "contributions.json", record)
-    figures.contributions(distances, energies, shares[:, 14], shares[:, :14], config.output / "fig7.png")
+    vimpnn.write(output, "contributions.json", record)
+    figures.contributions(distances, energies, shares[:, 14], shares[:, :14], output / "fig7.png")
 
 
 if __name__ == "__main__":

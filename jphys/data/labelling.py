@@ -69,8 +69,10 @@ def label(
 
     Raises:
         ValueError: if the file is of another engine, version, settings, source, shapes or scales; or if
-            there are no shapes, or scales that are not ascending.
+            there are no shapes, scales that are not ascending, or a negative number of workers.
     """
+    if workers < 0:
+        raise ValueError(f"workers must not be negative, got {workers}")
     provenance = {"engine": engine.name, "version": engine.version, "settings": engine.settings}
     provenance |= {"source": source, "licence": licence, "made_by": made_by}
     table = _begin(_stored(shapes), np.asarray(scales, np.float64), provenance, Path(file))

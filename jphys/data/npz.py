@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def read_arrays(path, required: Sequence[str], *, of: str) -> dict[str, np.ndarr
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be an npz file of {of}, there is none")
+    if not zipfile.is_zipfile(path):  # numpy would advise to trust it, or take it for a single array
+        raise ValueError(f"{path} must be a complete npz file, got its beginning or something else")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
@@ -67,7 +70,7 @@ def read_provenance(path, header: np.ndarray, kind: str, version: int, required:
     """
     try:
         record = json.loads(to_text(header))
-        found, provenance = (record["format"], record["version"]), record["provenance"]
+        found, provenance = (record["format"], record["version"]), dict(record["provenance"])
         missing = [key for key in required if key not in provenance]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(

@@ -14,10 +14,11 @@ POSITION_SCALE = 1e-5  # Å; positions are stored as integers
 ENERGY_DIGITS = 5  # energies are rounded to 1e-5 eV, below the convergence of any engine
 _UNITS = {"energy": "eV", "pos": "pos_scale Å", "cell": "Å", "scales": "1"}
 _PROVENANCE = ("engine", "version", "settings", "source", "licence", "made_by")
-_ARRAYS = (
-    *("header", "name", "n_atoms", "z", "pos", "pos_scale", "cell"),
-    *("n_bonds", "bonds", "scales", "energy", "status"),
-)
+_ARRAYS = {
+    **dict.fromkeys(("header", "name", "n_atoms", "z", "n_bonds", "bonds", "status"), np.unsignedinteger),
+    "pos": np.signedinteger,
+    **dict.fromkeys(("pos_scale", "cell", "scales", "energy"), np.floating),
+}
 
 
 def save(path, table: ScaledTable) -> None:
@@ -48,9 +49,10 @@ def load(path) -> ScaledSet:
 
 def read_table(path) -> ScaledTable:
     """As `load`, but every shape once and the whole table, with the points that have no energy."""
-    path, arrays = Path(path), read_arrays(path, _ARRAYS, of="scaled shapes")
+    path, arrays = Path(path), read_arrays(path, tuple(_ARRAYS), of="scaled shapes")
     provenance = read_provenance(path, arrays["header"], FORMAT, VERSION, _PROVENANCE)
-    _check_arrays(path, arrays)
+    _check_shapes(path, arrays)
+    _check_values(path, arrays)
     return _table(arrays, provenance)
 
 
@@ -72,26 +74,38 @@ def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:
     }
 
 
-def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    n, k = len(arrays["n_atoms"]), arrays["scales"].size
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    for key, kind in _ARRAYS.items():
+        if not np.issubdtype(arrays[key].dtype, kind):
+            raise ValueError(f"{path}: {key} must be of type {kind.__name__}, got {arrays[key].dtype}")
+    n, k = arrays["n_atoms"].size, arrays["scales"].size
     total, n_bonds = int(arrays["n_atoms"].sum()), int(arrays["n_bonds"].sum())
-    n_names = int(np.count_nonzero(arrays["name"] == ord("\n"))) + 1
+    try:
+        n_names = len(to_text(arrays["name"]).split("\n"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: name must be text in UTF-8: {error}") from error
     if n < 1 or n_names != n:
         raise ValueError(f"{path}: name must have a line for each of {n} shapes, got {n_names}")
-    shapes = {"z": (total,), "pos": (total, 3), "pos_scale": (), "cell": (n, 3, 3), "n_bonds": (n,)}
-    shapes |= {"bonds": (n_bonds, 3), "scales": (k,), "energy": (n, k), "status": (n, k)}
+    shapes = {"n_atoms": (n,), "z": (total,), "pos": (total, 3), "pos_scale": (), "cell": (n, 3, 3)}
+    shapes |= {"n_bonds": (n,), "bonds": (n_bonds, 3), "scales": (k,), "energy": (n, k), "status": (n, k)}
     for key, shape in shapes.items():
         if arrays[key].shape != shape:
             raise ValueError(f"{path}: {key} must have shape {shape}, got {arrays[key].shape}")
+
+
+def _check_values(path: Path, arrays: dict[str, np.ndarray]) -> None:
     scales, status, n_atoms = arrays["scales"], arrays["status"], arrays["n_atoms"].astype(int)
-    if k < 1 or not (scales > 0).all() or not (np.diff(scales) > 0).all():
+    if not scales.size or not (scales > 0).all() or not (np.diff(scales) > 0).all():
         raise ValueError(f"{path}: scales must be positive and ascending, got {scales.tolist()}")
     bonds, limit = arrays["bonds"].astype(int), np.repeat(n_atoms, arrays["n_bonds"])
     rules = {
+        "n_atoms must be positive": (n_atoms < 1).any(),
+        "scales must be finite": not np.isfinite(scales).all(),
         f"z must be from 1 to {MAX_Z}": ((arrays["z"] < 1) | (arrays["z"] > MAX_Z)).any(),
-        "pos_scale must be positive": not arrays["pos_scale"] > 0,
+        "pos_scale must be positive": not 0 < arrays["pos_scale"] < np.inf,
         "cell must be finite": not np.isfinite(arrays["cell"]).all(),
         "bonds must join atoms of their shape": (bonds[:, :2] >= limit[:, None]).any(),
+        "bonds must join two atoms": (bonds[:, 0] == bonds[:, 1]).any(),
         "orders of bonds must be 1, 2 or 3": ((bonds[:, 2] < 1) | (bonds[:, 2] > 3)).any(),
     }
     for rule, broken in rules.items():

@@ -145,8 +145,11 @@ def test_other_shapes_and_scales_are_refused(clusters, tmp_path):
     moved = dataclasses.replace(clusters, positions=clusters.positions + 0.1)
     with pytest.raises(ValueError, match="shapes must stay the same to go on, got other positions"):
         label(moved, SCALES, engine(), tmp_path / "a.npz", **ABOUT)
+    with pytest.raises(ValueError, match="workers must not be negative, got -1"):
+        label(clusters, SCALES, engine(), tmp_path / "b.npz", workers=-1, **ABOUT)
     with pytest.raises(ValueError, match="must not be empty, scales ascending"):
         label(clusters, SCALES[::-1], engine(), tmp_path / "b.npz", **ABOUT)
+    assert not (tmp_path / "b.npz").exists()
 
 
 def test_workers_give_the_same_file(tmp_path):

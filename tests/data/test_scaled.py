@@ -160,9 +160,20 @@ def test_provenance_is_complete(tmp_path, table):
 def test_missing_and_truncated_files_are_named(path):
     with pytest.raises(FileNotFoundError, match=r"none\.npz must be an npz file of scaled shapes"):
         scaled_files.load(path.with_name("none.npz"))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"set\.npz must be a complete npz file"):
+    whole = path.read_bytes()
+    np.save(path.with_name("one.npy"), np.zeros(3))
+    one_array = path.with_name("one.npy").read_bytes()
+    for content in (whole[:-200], whole[:2000], b"", b"no archive", one_array):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"set\.npz must be a complete npz file, got its beginning"):
+            scaled_files.load(path)
+    path.write_bytes(whole[:1500] + bytes([whole[1500] ^ 255]) + whole[1501:])
+    with pytest.raises(ValueError, match=r"set\.npz must be a complete npz file, got: "):
         scaled_files.load(path)
+
+
+def u8(values):
+    return np.array(values, np.uint8)
 
 
 def header(**changed):
@@ -185,8 +196,18 @@ def header(**changed):
         ({"z": np.zeros(7, np.uint8)}, "z must be from 1 to 94, got others"),
         ({"pos_scale": np.array(np.nan)}, "pos_scale must be positive, got others"),
         ({"cell": np.full((3, 3, 3), np.nan)}, "cell must be finite, got others"),
-        ({"bonds": np.array([[0, 1, 1], [0, 99, 1]])}, "bonds must join atoms of their shape, got others"),
-        ({"bonds": np.array([[0, 1, 1], [0, 2, 7]])}, "orders of bonds must be 1, 2 or 3, got others"),
+        ({"bonds": u8([[0, 1, 1], [0, 99, 1]])}, "bonds must join atoms of their shape, got others"),
+        ({"bonds": u8([[0, 1, 1], [0, 2, 7]])}, "orders of bonds must be 1, 2 or 3, got others"),
+        ({"bonds": u8([[0, 1, 1], [2, 2, 1]])}, "bonds must join two atoms, got others"),
+        ({"bonds": np.array([[0, 1, 1], [0, -1, 1]])}, "bonds must be of type unsignedinteger, got int64"),
+        ({"pos": np.zeros((7, 3))}, "pos must be of type signedinteger, got float64"),
+        ({"energy": np.full((3, 3), "1.0")}, "energy must be of type floating, got <U3"),
+        ({"n_atoms": u8([4, 0, 3])}, "n_atoms must be positive, got others"),
+        ({"n_atoms": u8([[3, 1, 3]])}, r"n_atoms must have shape \(3,\), got \(1, 3\)"),
+        ({"name": u8([255, 10, 97, 10, 97])}, "name must be text in UTF-8"),
+        ({"scales": np.array([0.9, 1.0, np.inf])}, "scales must be finite, got others"),
+        ({"pos_scale": np.array(np.inf)}, "pos_scale must be positive, got others"),
+        ({"header": header(provenance="engine version")}, "header must be JSON with format, version and"),
         ({"status": np.full((3, 3), 3, np.uint8)}, "status must be 0, 1 or 2, got 3"),
         ({"status": np.ones((3, 3), np.uint8)}, "energy must be finite where status is 1 .* got nan"),
     ],

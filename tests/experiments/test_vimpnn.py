@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from jphys.data.scaled_files import load
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,9 +46,9 @@ def test_clusters_from_training_to_contributions(run, read, tmp_path):
     assert (sizes / "fig6.png").exists() and (sizes / "fig5.png").exists() and "not made" not in said
     rows = read(sizes / "sizes.json")["mae_by_size"]
     assert list(rows) == ["all sizes", "up to 60 atoms"] and rows["all sizes"]["VIMPNN"]
-    model = folder / "VIMPNN-0" / "best"
-    run("vimpnn_contributions.py", "--model", str(model), "--points", "7", "--output", str(tmp_path / "out"))
-    found = read(tmp_path / "out" / "contributions.json")
+    run("vimpnn_contributions.py", "--preset", "smoke", "--run", str(tmp_path))
+    found = read(folder / "contributions.json")
+    assert (folder / "fig7.png").stat().st_size > 5000 and found["model"].endswith("VIMPNN-0/best")
     assert len(found["energy"]) == 7 and 0 < found["at_lattice_site"]["share"] < 1
     assert found["at_lattice_site"]["distance"] == pytest.approx(3.995 / 2**0.5, abs=0.3)
 
@@ -94,6 +96,24 @@ def test_the_benchmark(run, read, tmp_path):
     assert found["ratios"]["gfn2-xtb / VIMPNN, batched"] > 0 and len(found["rows"]) == 7
 
 
+@pytest.mark.parametrize(
+    ("script", "file", "n_points"),
+    [
+        ("make_augmented_qm9.py", "augmented_qm9-smoke.npz", 30),
+        ("make_crystal_growth.py", "crystal_growth_stable-smoke.npz", 8),
+        ("make_infinite_crystal.py", "infinite_crystal-smoke.npz", 50),
+    ],
+)
+def test_a_trial_set_does_not_go_on_with_the_one_in_the_package(
+    run, tmp_path, monkeypatch, script, file, n_points
+):
+    if script == "make_augmented_qm9.py":
+        pytest.importorskip("tblite", reason="needs tblite, of the extra `engines`")
+    monkeypatch.chdir(tmp_path)
+    assert file in run(script, "--smoke", "--workers", "0")
+    assert len(load(tmp_path / "runs" / file)) == n_points
+
+
 def test_the_page_shows_the_stored_results(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     render = importlib.import_module("render_vimpnn")
@@ -110,6 +130,9 @@ def test_the_page_shows_the_stored_results(monkeypatch):
         ("vimpnn_engines.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
         ("vimpnn_sizes.py", ("--largest", "3"), "largest must be at least 16, got 3"),
         ("vimpnn_contributions.py", ("--model", "nowhere"), "nowhere"),
+        ("make_crystal_growth.py", ("--max-size", "14"), "max_size must be at least min_size 15, got 14"),
+        ("make_crystal_growth.py", ("--smoke", "--output", "."), "must be an npz file of scaled shapes"),
+        ("make_infinite_crystal.py", ("--smoke", "--output", "."), "must be an npz file of scaled shapes"),
         ("bench_vimpnn.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
     ],
 )

@@ -163,6 +163,28 @@ def test_metals_are_bonded_by_being_metals():
     assert found == {frozenset((0, 1)): 4, frozenset((0, 2)): 1, frozenset((1, 2)): 0}
 
 
+def test_a_crystal_whose_second_shell_passes_the_cutoff_has_one_slope_there(rng, x64):
+    """Six neighbours leave at a = cutoff: the slopes on both sides differ by curvature times step."""
+    potential = make_potential(dataclasses.replace(SMALL, max_z=13, bond_types=("metallic",)))
+
+    def crystal(a):
+        cell = a / 2 * (1 - np.eye(3))
+        return make_graph([13], np.zeros((1, 3)), cell=cell, cutoff=SMALL.cutoff)
+
+    params = drawn(potential, crystal(4.0), rng)
+    assert len(crystal(3.99).senders) == 18 and len(crystal(4.01).senders) == 12
+
+    compiled = jax.jit(potential.energy)
+
+    def energy(a):
+        return float(compiled(params, crystal(a))[0])
+
+    steps = np.array([0.02, 0.002])
+    kinks = [(energy(4 + h) - 2 * energy(4.0) + energy(4 - h)) / h for h in steps]
+    assert abs(kinks[0]) > 1e-6
+    np.testing.assert_allclose(kinks[1] / kinks[0], 0.1, atol=0.03)
+
+
 def test_edges_that_are_not_felt_can_be_left_out(acid, rng):
     potential = make_potential(SMALL)
     params = drawn(potential, acid, rng)
