@@ -4,8 +4,8 @@
 
 One or two groups of 256 test molecules are moved 0.7 Å away along their bonds, then relaxed by at most 500
 FIRE steps: success is the bonds of before and ΔP < 0.1 Å. Surfaces: the pretrained qm9-small, the default and
-the paper's objective, the paper's without its bound, energies only, and GFN2-xTB where tblite is installed.
-GDB-35 and GDB-87 are drawn. Writes docs/results/reliability/fig3.json, fig3-35.png and fig3-87.png.
+the paper's objective, the paper's without its bound, energies only; MMFF94, which cannot lose a bond, and
+GFN2-xTB. GDB-35 and GDB-87 are drawn. Writes docs/results/reliability/fig3.json, fig3-35.png and fig3-87.png.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Config:
     """Which surfaces, how many molecules, where."""
 
     preset: Literal["smoke", "full"] = "full"
-    """smoke: the pretrained model and GFN2-xTB, 6 molecules."""
+    """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules."""
     molecules: int = 256
     """Test molecules, half the smallest and half random larger ones."""
     run: Path = Path("runs/table1")

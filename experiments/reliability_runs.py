@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.stats import ttest_ind
 
 from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
@@ -18,6 +19,7 @@ from jphys.graph import Graph
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.reliability import mmff94, recovery, xtb
 from jphys.reliability.report import report
+from jphys.reliability.surface import finite_or_none
 from jphys.training.config import TrainConfig
 from jphys.training.loop import errors, train
 from jphys.training.setup import prepare, split_data
@@ -29,6 +31,7 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "paper, no bound": dataclasses.replace(PAPER, bound=0.0),
     "energy only": ENERGY_ONLY,
 }
+SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
 
 
@@ -116,6 +119,17 @@ def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
         std = statistics.stdev(values) if len(values) > 1 else None
         columns[name] = {"mean": statistics.mean(values), "std": std, "values": values}
     return columns
+
+
+def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
+    """Adds to every column of `spread` Welch's p-value against the same one of row `full`, None for that row
+    itself, where it is not there, and for a single seed."""
+    for name, columns in rows.items():
+        for key, column in columns.items():
+            column["p"] = None
+            if name != full and full in rows and len(column["values"]) > 1:
+                test: Any = ttest_ind(column["values"], rows[full][key]["values"], equal_var=False)
+                column["p"] = finite_or_none(test.pvalue)
 
 
 def write(folder: Path, name: str, record: dict[str, Any]) -> None:

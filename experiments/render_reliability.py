@@ -29,6 +29,8 @@ PAPER = {
     "9": (9.65, 0.015, 0.083),
     "10": (15.16, 0.005, 0.025),
 }
+# Table 1 of the same paper, and row 9 of table 2, which has all but the bound.
+PAPER_1 = {"paper": (15.16, 0.0057, 0.0251), "paper, no bound": PAPER["9"], "energy only": (8.35, 1.28, 1.23)}
 NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth")
 
 
@@ -65,19 +67,34 @@ def columns(found: dict[str, Any]) -> dict[str, str]:
     return made
 
 
+def published(numbers: tuple[float, float, float] | None) -> dict[str, str]:
+    """The paper's columns, empty where it has no such model."""
+    names = "paper: MAE_E", "MAE_F", "ΔP"
+    return {name: "" if numbers is None else f"{numbers[i]:g}" for i, name in enumerate(names)}
+
+
+def number(value: float | None, digits: int) -> str:
+    """A dash where a surface gave no answer."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
 def table1(record: dict[str, Any]) -> str:
-    """A row per objective."""
-    return table([{"objective": name, **columns(found)} for name, found in record["rows"].items()])
+    """A row per objective, the paper's numbers beside."""
+    return table(
+        [
+            {"objective": name, **columns(found), **published(PAPER_1.get(name))}
+            for name, found in record["rows"].items()
+        ]
+    )
 
 
 def table2(record: dict[str, Any]) -> str:
     """A row per model and objective, the paper's numbers beside."""
     rows = []
     for family, found in record["families"].items():
-        for number, row in found.items():
-            energy, force, distance = PAPER[number]
-            rows.append({"objective": family, "row": number, "model": row["name"], **columns(row["columns"])})
-            rows[-1] |= {"paper: MAE_E": f"{energy:g}", "MAE_F": f"{force:g}", "ΔP": f"{distance:g}"}
+        for label, row in found.items():
+            rows.append({"objective": family, "row": label, "model": row["name"], **columns(row["columns"])})
+            rows[-1] |= published(PAPER[label])
     return table(rows)
 
 
@@ -92,7 +109,7 @@ def fig2(record: dict[str, Any]) -> str:
                 "ΔP Å, mean": f"{moved['distance']['mean']:.3f}",
                 "median": f"{moved['distance']['median']:.3f}",
                 "< 0.1 Å": f"{100 * moved['recovered']:.0f} %",
-                "ΔE_g eV, median": f"{moved['energy_gap']['median']:.3f}",
+                "ΔE_g eV, median": number(moved["energy_gap"]["median"], 3),
                 "failed": moved["n_failed"],
                 "ΔP Å from σ = 0, mean": f"{still['distance']['mean']:.3f}",
             }
@@ -136,13 +153,17 @@ def truth(record: dict[str, Any]) -> str:
     for name, found in record["surfaces"].items():
         row: dict[str, Any] = {"surface": name}
         for one in found["displaced"]:
-            row[f"rise ratio, σ = {one['sigma']}"] = f"{one['median_rise_ratio']:.2f}"
-            row[f"force MAE, σ = {one['sigma']}"] = f"{one['force_mae']:.2f} of {one['force_size']:.2f}"
-            row[f"correlation, σ = {one['sigma']}"] = f"{one['force_correlation']:.3f}"
+            row[f"rise ratio, σ = {one['sigma']}"] = number(one["median_rise_ratio"], 2)
+            errors = number(one["force_mae"], 2), number(one["force_size"], 2)
+            row[f"force MAE, σ = {one['sigma']}"] = " of ".join(errors)
+            row[f"correlation, σ = {one['sigma']}"] = number(one["force_correlation"], 3)
         for kind in ("torsion", "stretch"):
-            row[f"{kind} MAE eV"] = f"{found[kind]['mae']:.2f} of {found[kind]['size']:.2f}"
+            if kind in found:
+                errors = number(found[kind]["mae"], 2), number(found[kind]["size"], 2)
+                row[f"{kind} MAE eV"] = " of ".join(errors)
         if "frequencies" in found:
-            row["frequencies MAE cm⁻¹"] = f"{found['frequencies']['mae']:.0f}"
+            row["frequencies MAE cm⁻¹"] = number(found["frequencies"]["mae"], 0)
+        row["points without an answer"] = str(found["n_unanswered"])
         rows.append(row)
     return table(rows)
 

@@ -5,9 +5,9 @@
     python experiments/table2_ablation.py --data qm9 --source dsgdb9nsd.xyz.tar.bz2 --preset full
 
 Molecules with at most 6 heavy atoms (783), 80/5/15. Rows 1 and 2 know energies only and are trained once.
-"Force" is the force at stable structures in the paper's objective, the restoring force of the prior in the
-default one. A stopped table goes on with the same command. Writes runs/table2/<objective>-<row>-<seed>/ and
-docs/results/reliability/table2.json.
+"Force" is the force at stable structures in the paper's objective, the restoring force of the prior and the
+Morse curves of two atoms in the default one. A stopped table goes on with the same command. Writes
+runs/table2/<data>-<preset>/<objective>-<row>-<seed>/ and docs/results/reliability/table2.json.
 """
 
 import dataclasses
@@ -17,13 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 import reliability_runs as shared
 import tyro
-from scipy.stats import ttest_ind
 
 from jphys.allocation import keep_freed_memory
 from jphys.data import sources
 from jphys.models import TransformerConfig
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
-from jphys.reliability.surface import finite_or_none
 from jphys.training.config import ReportConfig, TrainConfig
 
 
@@ -60,7 +58,7 @@ class Config:
     rows: tuple[int, ...] = tuple(ROWS)
     """Numbers in the paper."""
     preset: Literal["smoke", "full"] = "full"
-    """smoke: molecules of at most 5 heavy atoms, a small model, one epoch, one seed."""
+    """smoke: molecules of at most 6 heavy atoms, a small model, one epoch, one seed."""
     data: Literal["small", "qm9"] = "small"
     """small: the shipped molecules of at most 6 heavy atoms; qm9: the whole set."""
     source: Path | None = None
@@ -72,7 +70,8 @@ class Config:
     run: Path = Path("runs/table2")
     """Folder of the trainings."""
     output: Path | None = None
-    """Folder of the table; docs/results/reliability where not given, for smoke that of the trainings."""
+    """Folder of the table; where not given docs/results/reliability for a whole table of three or more seeds,
+    for others that of the trainings."""
 
     def __post_init__(self):
         for name in ("seeds", "epochs"):
@@ -119,18 +118,6 @@ def train_config(config: Config, row: Row, family: str, seed: int) -> TrainConfi
     )
 
 
-def compared(rows: dict[str, dict[str, Any]]) -> None:
-    """Adds Welch's p-values against the full model of the same objective, where there are seeds enough."""
-    for number, row in rows.items():
-        for name, column in row["columns"].items():
-            column["p"] = None
-            if number != "10" and "10" in rows and len(column["values"]) > 1:
-                test: Any = ttest_ind(
-                    column["values"], rows["10"]["columns"][name]["values"], equal_var=False
-                )
-                column["p"] = finite_or_none(test.pvalue)
-
-
 def main(config: Config) -> None:
     """Train what is missing, write the table, print it."""
     keep_freed_memory()
@@ -138,7 +125,7 @@ def main(config: Config) -> None:
     if config.data == "qm9":
         structures = sources.load("qm9", config.source)
     else:
-        structures = shared.molecules(5 if smoke else 6)
+        structures = shared.molecules(6)
     families: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
         families[family] = {}
@@ -155,10 +142,12 @@ def main(config: Config) -> None:
                 for name, column in families[family][str(number)]["columns"].items()
             }
             print(f"{family:8s} {number:2d} {row.name:14s} {shown}")
-        compared(families[family])
-    folder = config.output or (config.run if smoke else shared.RESULTS)
+        shared.compared({number: row["columns"] for number, row in families[family].items()}, full="10")
+    whole = not smoke and set(config.rows) == set(ROWS) and config.seeds >= shared.SEEDS
+    folder = config.output or (shared.RESULTS if whole else config.run)
+    name = f"table2-{config.data}.json" if config.data != "small" else "table2.json"
     record = {"n_molecules": len(structures), "epochs": config.epochs, "seeds": config.seeds}
-    shared.write(folder, "table2.json", record | {"families": families})
+    shared.write(folder, name, record | {"families": families})
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ def subject_of(name: str) -> Surface:
         sys.path.insert(0, "")  # the user's own modules, as with python -m
         try:
             made: Any = getattr(importlib.import_module(module), function)()
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"subject must be a module:function to call, got {name!r}: {error}") from error
-        return surface_of(made)
+            return surface_of(made)
+        except Exception as error:  # whatever a stranger's module raises
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(f"subject must be a module:function to call, got {name!r}: {reason}") from error
     if name not in checkpoint.pretrained_names() and not checkpoint.is_checkpoint(name):
         known = ", ".join([*checkpoint.pretrained_names(), *KNOWN])
         raise ValueError(f"subject must be of {known}, a checkpoint or module:function, got {name!r}")
@@ -68,12 +69,12 @@ def run_audit(config: Audit) -> int:
     from jphys.figures.audit import audit_page  # matplotlib and jax-md take seconds to import
 
     surface = subject_of(config.subject)
+    config.output.mkdir(parents=True, exist_ok=True)
     checks = audit(surface, config=config.config, seed=config.seed, progress=True)
     problems = dict(getattr(surface, "problems", {}))
     environment = runs.environment()
     record = {"subject": config.subject, "checks": [dataclasses.asdict(check) for check in checks]}
     record |= {"problems": problems, "environment": environment}
-    config.output.mkdir(parents=True, exist_ok=True)
     runs.write_json(config.output / "audit.json", record)
     made_with = json.dumps(environment["packages"])
     page = config.output / "audit.html"
@@ -83,6 +84,8 @@ def run_audit(config: Audit) -> int:
         print(
             f"{'passed' if check.passed else 'FAILED'}  {check.name:16s} {value:>14s}  limit {check.limit:g}"
         )
+        if "error" in check.details:
+            print(f"        {check.what}")
     for reason, n in problems.items():
         print(f"no answer {n} times: {reason}")
     print(f"written: {page}")
@@ -105,6 +108,6 @@ def main() -> None:
     command = tyro.cli(commands, description="jphys: potentials that can be trusted as physics.")
     try:
         sys.exit(run_audit(command) if isinstance(command, Audit) else show_models())
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jphys import cli
+from jphys.figures.audit import audit_page
 from jphys.reliability import audit, mmff94
 from jphys.reliability.audit import AuditConfig
 from jphys.reliability.surface import Calculated
@@ -31,7 +33,9 @@ def test_mmff94_keeps_its_molecules_and_does_not_know_every_pair(classical):
     for name in ("recovery", "assembly", "additivity", "invariance", "conservation", "stable distance"):
         assert classical[name].passed, classical[name]
     assert not classical["repulsion"].passed and "H–H" in classical["repulsion"].details["largest_distance"]
-    assert classical["smoothness"].details["n_without_answer"] == 5
+    smooth = classical["smoothness"]
+    assert smooth.details["n_without_answer"] == 5 and len(smooth.details["curves"]) == 10
+    assert smooth.value is None and not smooth.passed, "a surface that knows ten pairs has no answer for all"
 
 
 def shifted(graph):
@@ -71,7 +75,36 @@ def test_a_broken_surface_fails_everything_and_is_reported():
     surface = Calculated(ask)
     checks = audit.audit(surface, config=SMALL)
     assert not any(check.passed for check in checks) and surface.problems["RuntimeError: out of order"] > 100
-    assert json.dumps([vars(check) for check in checks])
+    assert by_name(checks)["recovery"].value == 0 and by_name(checks)["assembly"].value == 0
+    assert json.dumps([vars(check) for check in checks], allow_nan=False)
+
+
+def test_a_check_that_cannot_be_made_is_reported_and_the_others_are_made(tmp_path):
+    """A surface that refuses to relax at all; of the four molecules of seed 1 none has a bond to cut."""
+
+    class Rigid(Calculated):
+        def relax(self, graphs, **how):
+            raise ValueError("species must be among H, C, got O")
+
+    short = AuditConfig(molecules=4, steps=5, dynamics_ps=0.01, curves=2)
+    checks = by_name(audit.audit(Rigid(mmff94.energy_and_forces), config=short, seed=1))
+    assert len(checks) == len(audit.CHECKS) and checks["additivity"].passed
+    for name, reason in (
+        ("recovery", "must be among H, C, got O"),
+        ("assembly", "with a bond to cut, got 4"),
+    ):
+        assert not checks[name].passed and checks[name].value is None and reason in checks[name].what
+    page = audit_page(list(checks.values()), tmp_path / "a.html", subject="x", problems={}, made_with="")
+    assert "species must be among H, C, got O" in page.read_text("utf-8")
+
+
+def test_one_stretched_molecule_without_an_answer_is_no_answer():
+    def ask(graph) -> Any:
+        nitrogen = 7 in np.asarray(graph.nodes.species)
+        return (None, None) if nitrogen else mmff94.energy_and_forces(graph)
+
+    found = audit.stable_distance(Calculated(ask), [], AuditConfig(curves=6), 0)
+    assert not found.passed and found.value is None and 0 < found.details["n_nonfinite"] < 6
 
 
 def test_subjects_that_are_not_there():
@@ -84,6 +117,26 @@ def test_subjects_that_are_not_there():
             cli.subject_of(name)
     with pytest.raises(ValueError, match="molecules must be at least 2, got 1"):
         AuditConfig(molecules=1)
+    with pytest.raises(ValueError, match=r"dynamics_ps must be at least 0\.01, got 0\.004"):
+        AuditConfig(dynamics_ps=0.004)
+
+
+def test_a_users_module_that_fails_is_told_apart_from_a_failed_audit(tmp_path, monkeypatch):
+    (tmp_path / "faulty.py").write_text(
+        "def nothing(): return None\n"
+        "def asks(x): return x\n"
+        "def missing(): raise FileNotFoundError('weights.pt')\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for function, message in (
+        ("nothing", "potential must be a Potential, .* got <class 'NoneType'>"),
+        ("asks", "missing 1 required positional argument"),
+        ("missing", "FileNotFoundError: weights.pt"),
+        ("number", "not callable"),
+    ):
+        with pytest.raises(ValueError, match=f"subject must be a module:function to call, .*{message}"):
+            cli.subject_of(f"faulty:{function}")
 
 
 def run(*arguments, cwd):

@@ -74,7 +74,7 @@ def _picture(draw, checks: Sequence[Check]) -> str:
 
 
 def _draw_recovery(axes, checks: dict[str, Check]) -> None:
-    distances = np.clip(checks["recovery"].details["distances"], SHORTEST, CAP)
+    distances = np.clip(checks["recovery"].details.get("distances", []), SHORTEST, CAP)
     axes.hist(distances, bins=np.geomspace(SHORTEST, CAP, 40), color=BLUE, alpha=0.75)
     axes.axvline(0.1, color=VERMILLION, linestyle="--", label="0.1 Å")
     axes.set(xscale="log", xlabel="ΔP after relaxation from σ = 0.1 Å (Å)", ylabel="molecules")
@@ -82,7 +82,7 @@ def _draw_recovery(axes, checks: dict[str, Check]) -> None:
 
 
 def _draw_diatomics(axes, checks: dict[str, Check]) -> None:
-    curves = checks["smoothness"].details["curves"]
+    curves = checks["smoothness"].details.get("curves", {})
     for number, (name, (distance, energy)) in enumerate(curves.items()):
         style = ("-", "--", ":")[number // len(PALETTE) % 3]
         axes.plot(distance, energy, style, color=PALETTE[number % len(PALETTE)], linewidth=1.1, label=name)

@@ -10,7 +10,7 @@ import numpy as np
 from jphys.bonds import connectivity, perceive_bonds
 from jphys.fragments import bridges
 from jphys.graph import Graph, bonds_of, with_positions
-from jphys.reliability.recovery import CAP, RECOVERED, distances
+from jphys.reliability.recovery import CAP, RECOVERED, rest_distances
 from jphys.reliability.surface import surface_of
 from jphys.reliability.wilson import wilson
 
@@ -152,7 +152,7 @@ def assembly(
     return Assembly(
         apart=apart,
         relaxed=end.graphs,
-        distance=distances(end.graphs, stable),
+        distance=rest_distances(end, stable),
         restored=np.array([_same_pairs(a, b) for a, b in zip(end.graphs, stable)]),
         status=end.status,
         n_steps=end.n_steps,

@@ -59,11 +59,15 @@ def element_probabilities(
     """
     hidden = []
     for graph, atom in zip(graphs, atoms, strict=True):
-        size = len(graph.nodes.species)
-        if not 0 <= atom < size:
-            raise ValueError(f"atom must be from 0 to {size - 1}, got {atom}")
-        hidden.append(np.arange(size) == atom)
+        _check_atom(graph, atom)
+        hidden.append(np.arange(len(graph.nodes.species)) == atom)
     return np.concatenate(_of_hidden(potential, params, graphs, hidden, chunk))
+
+
+def _check_atom(graph: Graph, atom: int) -> None:
+    size = len(graph.nodes.species)
+    if not 0 <= atom < size:
+        raise ValueError(f"atom must be from 0 to {size - 1}, got {atom}")
 
 
 def _of_hidden(potential: Potential, params, graphs: Sequence[Graph], hidden, chunk: int) -> list[np.ndarray]:
@@ -95,8 +99,11 @@ def scan(potential: Potential, params, graph: Graph, atom: int, shifts, *, axis=
         axis: (3,) direction, of any length but 0.
 
     Raises:
-        ValueError: for an axis of length 0, and as `element_probabilities`.
+        ValueError: for an axis of length 0, no shifts, and as `element_probabilities`.
     """
+    _check_atom(graph, atom)
+    if not len(shifts):
+        raise ValueError("shifts must hold at least one place, got none")
     direction = np.asarray(axis, float)
     length = np.linalg.norm(direction)
     if direction.shape != (3,) or not length > 0:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from jphys.graph import Graph
+from jphys.relaxation import Relaxation
 from jphys.reliability.alignment import kabsch_distance
 from jphys.reliability.surface import finite_or_none, perturb, surface_of
 
 CAP = 5.0
-"""Å; a larger ΔP, or one that is not finite, counts as this and as a failure."""
+"""Å; a larger ΔP counts as this and as a failure, and so does a structure that lost its energy or forces."""
 
 RECOVERED = 0.1
 """Å; a structure has come back when its ΔP is below this."""
@@ -94,7 +95,7 @@ def recovery(
         sigmas=tuple(float(sigma) for sigma in sigmas),
         fmaxes=tuple(float(fmax) for fmax in fmaxes),
         max_steps=max_steps,
-        distance=stacked(lambda result: distances(result.graphs, graphs)),
+        distance=stacked(lambda result: rest_distances(result, graphs)),
         energy_gap=stacked(lambda result: np.abs(_above(result.energy, original))),
         rise=_above(known[len(graphs) :], original).reshape(shape),
         start_distance=distances(moved, graphs).reshape(shape),
@@ -124,6 +125,14 @@ def distances(ends: Sequence[Graph], starts: Sequence[Graph]) -> np.ndarray:
         distance = kabsch_distance(a, b) if np.abs(a).max() < 1e6 else np.inf
         found.append(min(float(distance), CAP))
     return np.array(found)
+
+
+def rest_distances(result: Relaxation, starts: Sequence[Graph]) -> np.ndarray:
+    """ΔP (m,) in Å of where structures came to rest; CAP where the surface had no answer on the way.
+
+    Where such a structure was last says nothing: one that never moved would count as recovered.
+    """
+    return np.where(result.status == "nonfinite", CAP, distances(result.graphs, starts))
 
 
 def summary(result: Recovery) -> dict:

@@ -19,6 +19,8 @@ from jphys.graph import Graph, with_positions
 from jphys.relaxation import Relaxation, check_request
 
 _log = logging.getLogger(__name__)
+REASONS = 20  # different ones that are counted apart; some calculators put coordinates into their messages
+OTHERS = "other reasons"
 
 
 class Surface(Protocol):
@@ -99,14 +101,18 @@ class Calculated:
         """Energy and forces, NaN where there is no answer."""
         nothing = np.full((len(graph.nodes.species), 3), np.nan)
         try:
-            energy, forces = self.ask(graph)
+            energy, forces = (np.asarray(one, np.float64) for one in self.ask(graph))  # None becomes NaN
         except Exception as error:  # whatever a stranger's calculator raises
             return self._without(f"{type(error).__name__}: {error}"), nothing
-        if np.isfinite(energy) and np.isfinite(forces).all() and np.shape(forces) == nothing.shape:
-            return float(energy), np.asarray(forces, np.float64)
+        finite = np.isfinite(energy).all() and np.isfinite(forces).all()
+        if finite and energy.size == 1 and forces.shape == nothing.shape:
+            return energy.item(), forces
         return self._without("energy or forces are not finite, or forces not (n, 3)"), nothing
 
     def _without(self, reason: str) -> float:
+        reason = (reason.splitlines() or [""])[0][:200]
+        if reason not in self.problems and len(self.problems) >= REASONS:
+            reason = OTHERS
         if not self.problems[reason]:
             _log.warning("no answer: %s", reason)
         self.problems[reason] += 1

@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+from scipy.stats import t
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +72,57 @@ def test_the_page_shows_the_stored_results(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     render = importlib.import_module("render_reliability")
     render.main(render.Config(check=True))
+
+
+@pytest.fixture
+def render(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    return importlib.import_module("render_reliability")
+
+
+def test_a_star_is_where_welch_says_so_and_the_paper_stands_beside(render):
+    runs = importlib.import_module("reliability_runs")
+    names = ("mae_energy_mev", "mae_force", "distance", "recovered")
+
+    def seeds(*values):
+        return runs.spread([dict.fromkeys(names, value) for value in values])
+
+    rows = {
+        "physics": seeds(1.0, 1.1, 1.2),
+        "paper": seeds(1.05, 1.15, 1.3),
+        "energy only": seeds(5.0, 5.1, 5.3),
+    }
+    runs.compared(rows, full="physics")
+    # t = (5.1333 − 1.1)/√((0.1² + 0.15275²)/3) with (s₁ + s₂)²/(s₁²/2 + s₂²/2) degrees of freedom, s = std²/3
+    expected = 2 * t.sf(38.263, 3.448)
+    assert rows["energy only"]["distance"]["p"] == pytest.approx(expected, rel=0.01)
+    assert rows["physics"]["distance"]["p"] is None and rows["paper"]["distance"]["p"] > 0.4
+    head, _, *lines = render.table1({"rows": rows}).splitlines()
+    assert head.endswith("| paper: MAE_E | MAE_F | ΔP |")
+    assert lines[0].startswith("| physics | 1.1 ± 0.1 |") and lines[0].endswith("|  |  |  |")
+    assert lines[1].endswith("| 15.16 | 0.0057 | 0.0251 |") and "*" not in lines[1]
+    assert lines[2].startswith("| energy only | 5.1 ± 0.2 * |")
+
+
+def test_a_surface_without_an_answer_has_a_row_too(render):
+    nothing = dict.fromkeys(("median_rise_ratio", "force_mae", "force_size", "force_correlation"))
+    scan = dict.fromkeys(("mae", "size"))
+    found = {
+        "displaced": [{"sigma": 0.05, **nothing}],
+        "stretch": scan,
+        "frequencies": scan,
+        "n_unanswered": 9,
+    }
+    row = render.truth({"surfaces": {"broken": found}}).splitlines()[-1]
+    assert row == "| broken | – | – of – | – | – of – | – | 9 |"
+    still = {
+        "distance": {"mean": 5.0, "median": 5.0},
+        "recovered": 0.0,
+        "n_failed": 6,
+        "energy_gap": {"median": None},
+    }
+    row = render.fig2({"surfaces": {"broken": {"rows": [still, still]}}}).splitlines()[-1]
+    assert row == "| broken | 5.000 | 5.000 | 0 % | – | 6 | 5.000 |"
 
 
 @pytest.mark.parametrize(

@@ -107,5 +107,9 @@ def test_what_is_refused(model, molecules):
         masked_atom.suggest_elements(mute, {}, methane, 0)
     with pytest.raises(ValueError, match="rate must be from 0 to 1, got 2"):
         masked_atom.accuracy(potential, params, molecules, [1], rate=2.0)
+    with pytest.raises(ValueError, match="atom must be from 0 to 4, got 5"):
+        masked_atom.scan(potential, params, methane, 5, [1.0])
+    with pytest.raises(ValueError, match="shifts must hold at least one place, got none"):
+        masked_atom.scan(potential, params, methane, 0, [])
     with pytest.raises(ValueError, match="axis must be a vector"):
         masked_atom.scan(potential, params, methane, 0, [1.0], axis=(0, 0, 0))

@@ -9,10 +9,10 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
 
 from jphys import bonds, ops
-from jphys.graph import bonds_of, make_graph
+from jphys.graph import bonds_of, make_graph, with_positions
 from jphys.reliability import mmff94
-from jphys.reliability.recovery import recovery
-from jphys.reliability.surface import surface_of
+from jphys.reliability.recovery import CAP, recovery, summary
+from jphys.reliability.surface import OTHERS, REASONS, Calculated, surface_of
 
 
 def lennard_jones(params, graph):
@@ -66,6 +66,26 @@ def test_what_fails_is_counted_and_the_rest_goes_on(clusters):
     assert surface.problems["RuntimeError: two atoms are too few"] == 1 and len(surface.problems) == 2
     found = recovery(surface, None, clusters, sigmas=(0.0,), key=jax.random.key(0))
     assert found.failed.all() and (found.status == "nonfinite").all()
+    assert (found.distance == CAP).all(), "what never moved did not recover"
+    assert summary(found)["rows"][0]["recovered"] == 0
+
+
+def test_nothing_for_an_energy_is_no_answer_and_reasons_are_not_kept_without_end(clusters):
+    def ask(graph) -> Any:
+        x = float(graph.nodes.positions[0, 0])
+        if x < 0:
+            return None, None
+        if x > 0:
+            raise RuntimeError(f"bad place {x}\nand a long story")
+        return np.array([1.0]), np.zeros((2, 3))
+
+    pair = clusters[0]
+    surface = Calculated(ask)
+    places = [with_positions(pair, pair.nodes.positions + x) for x in (-1.0, 0.0, *range(1, 101))]
+    energy, _ = surface.evaluate(places)
+    assert np.isnan(energy).sum() == 101 and energy[1] == 1.0
+    assert len(surface.problems) == REASONS + 1 and surface.problems[OTHERS] == 101 - REASONS
+    assert surface.problems["RuntimeError: bad place 1.0"] == 1
 
 
 def test_mmff94_is_that_of_rdkit_and_its_forces_are_its_gradient():
