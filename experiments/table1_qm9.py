@@ -2,7 +2,7 @@
 
     python experiments/table1_qm9.py             # four rows of five trainings: 4 hours on 2 cores
     python experiments/table1_qm9.py --objectives physics --seeds 1
-    python experiments/table1_qm9.py --data qm9 --source dsgdb9nsd.xyz.tar.bz2    # the whole set, for a GPU
+    python experiments/table1_qm9.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2    # the whole set, for a GPU
 
 Errors in energy and force, ΔP of perturbed test molecules after relaxation, agreement with GFN2-xTB. A
 stopped table goes on with the same command. Writes runs/table1/<data>-<preset>/<objective>-<seed>/ and
@@ -30,10 +30,10 @@ class Config:
     """Rows of the table."""
     preset: Literal["smoke", "full"] = "full"
     """smoke: molecules of at most 6 heavy atoms, a small model, one epoch, one seed."""
-    data: Literal["small", "qm9"] = "small"
-    """small: the shipped molecules of at most 7 heavy atoms; qm9: the whole set, by the preset for GPUs."""
+    data: Literal["small", "qm9-full"] = "small"
+    """small: the shipped molecules of at most 7 heavy atoms; qm9-full: the whole set, by the preset for GPUs."""
     source: Path | None = None
-    """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    """For qm9-full: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
     seeds: int = 5
     """Trainings per row; the seed also splits the data."""
     run: Path = Path("runs/table1")
@@ -69,7 +69,7 @@ def main(config: Config) -> None:
     """Train what is missing, write the table, print it."""
     keep_freed_memory()
     smoke = config.preset == "smoke"
-    whole = config.data == "qm9"
+    whole = config.data == "qm9-full"
     structures = sources.load("qm9", config.source) if whole else shared.molecules(6 if smoke else 7)
     rows = {}
     for objective in config.objectives:
