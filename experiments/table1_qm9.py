@@ -2,7 +2,7 @@
 
     python experiments/table1_qm9.py             # four rows of five trainings: 4 hours on 2 cores
     python experiments/table1_qm9.py --objectives physics --seeds 1
-    python experiments/table1_qm9.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2    # the whole set, for a GPU
+    python experiments/table1_qm9.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2   # for a GPU
 
 Errors in energy and force, ΔP of perturbed test molecules after relaxation, agreement with GFN2-xTB. A
 stopped table goes on with the same command. Writes runs/table1/<data>-<preset>/<objective>-<seed>/ and
@@ -31,7 +31,7 @@ class Config:
     preset: Literal["smoke", "full"] = "full"
     """smoke: molecules of at most 6 heavy atoms, a small model, one epoch, one seed."""
     data: Literal["small", "qm9-full"] = "small"
-    """small: the shipped molecules of at most 7 heavy atoms; qm9-full: the whole set, by the preset for GPUs."""
+    """small: the shipped molecules of at most 7 heavy atoms; qm9-full: the whole set, as preset qm9-gpu."""
     source: Path | None = None
     """For qm9-full: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
     seeds: int = 5

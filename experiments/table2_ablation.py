@@ -5,9 +5,9 @@
     python experiments/table2_ablation.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2 --preset full
 
 Molecules with at most 6 heavy atoms (783), 80/5/15. Rows 1 and 2 know energies only and are trained once.
-"Force" is the force at stable structures in the paper's objective, the restoring force of the prior and the
-Morse curves of two atoms in the default one. A stopped table goes on with the same command. Writes
-runs/table2/<data>-<preset>/<objective>-<row>-<seed>/ and docs/results/reliability/table2.json.
+"Force" is the force at stable structures in the paper's objective; the restoring force and the curvature of
+the prior and the Morse curves of two atoms in the default one. A stopped table goes on with the same command.
+Writes runs/table2/<data>-<preset>/<objective>-<row>-<seed>/ and docs/results/reliability/table2.json.
 """
 
 import dataclasses
@@ -48,6 +48,7 @@ ROWS = {
     9: Row("full − Bound", True, True, True, True, False),
     10: Row("full", True, True, True, True, True),
 }
+FORCES = ("zero_force", "restore", "curvature", "diatomics")  # all that learns from forces
 FAMILIES = {"paper": PAPER, "physics": PHYSICS}
 
 
@@ -94,7 +95,7 @@ def losses_of(row: Row, family: ObjectiveConfig) -> ObjectiveConfig:
     if not (row.mask or row.force or row.bound):
         return ENERGY_ONLY
     without: dict[str, float] = {} if row.mask else {"mask": 0.0}
-    without |= {} if row.force else {"zero_force": 0.0, "restore": 0.0, "diatomics": 0.0}
+    without |= {} if row.force else dict.fromkeys(FORCES, 0.0)
     without |= {} if row.bound else {"bound": 0.0}
     return dataclasses.replace(family, **without)
 

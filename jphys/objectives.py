@@ -126,6 +126,7 @@ PHYSICS = ObjectiveConfig(
     still=0.1,
     thermal=0.8,
     apart=0.3,
+    curvature=2.0,
     diatomics=0.2,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}

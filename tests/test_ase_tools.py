@@ -92,6 +92,7 @@ def test_a_molecule_keeps_its_total_energy(calculator, methanol):
     assert np.ptp(kinetic) > 0.1 and np.ptp(energy) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_crystal_keeps_its_total_energy_while_neighbours_change(fresh, counting):
     """Verlet's error falls by four as the time step halves: no force jumps where a neighbour comes or goes.
 

@@ -79,7 +79,7 @@ def test_the_total_energy_stays(pretrained, molecules, validation, index):
 @pytest.mark.parametrize(
     ("ensemble", "steps", "resting", "wrong"),
     [
-        ("nvt_langevin", 8000, 0, 3),
+        pytest.param("nvt_langevin", 8000, 0, 3, marks=pytest.mark.slow),
         pytest.param("nvt_nose_hoover", 20_000, 3, 0, marks=pytest.mark.slow),
         ("nvt_nose_hoover", 20_000, 6, 3),
     ],

@@ -272,6 +272,7 @@ def test_a_resumed_run_in_float64_is_the_same(x64, tmp_path):
     assert whole.volume[-1] != pytest.approx(ATOMS.get_volume(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_mean_pressure_is_the_one_asked_for(tmp_path):
     """8 soft spheres, centre of mass at rest, under 5 GPa: (2K·N/(N−1) − tr dE/dε)/3V over the pairs of ASE.
 

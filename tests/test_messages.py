@@ -115,6 +115,7 @@ def test_a_potential_does_not_depend_on_the_cut(x64, short):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), *found.values())
 
 
+@pytest.mark.slow
 def test_pieces_take_less_memory(monkeypatch):
     """Forces of 864 copper atoms, as compiled, not run."""
     graph = from_ase(bulk("Cu", cubic=True).repeat(6), cutoff=5.0)

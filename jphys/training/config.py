@@ -155,8 +155,12 @@ def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, s
         ValueError: naming the loss.
     """
     if losses.wants_stable and not stable:
-        raise ValueError("zero_force, bound and restore must be 0 for structures that are not all stable")
+        raise ValueError(
+            "zero_force, bound, restore and curvature must be 0 for structures that are not all stable"
+        )
     if losses.forces and not has_forces:
         raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
     if losses.uses_prior and periodic:
-        raise ValueError("restore must be 0 for crystals: the classical prior is one of free molecules")
+        raise ValueError(
+            "restore and curvature must be 0 for crystals: the classical prior is one of free molecules"
+        )

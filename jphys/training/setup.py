@@ -1,8 +1,6 @@
 """From a config to everything that a run needs: data on the device, model, plan of batches, step."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +14,7 @@ from jphys.data.structures import Structures, take
 from jphys.models import MessagePassingConfig, Potential, make_potential
 from jphys.training.config import TrainConfig, check_losses
 from jphys.training.optimizer import make_optimizer
-from jphys.training.step import TrainState, data_mesh, make_step, start_state
+from jphys.training.step import Step, TrainState, data_mesh, make_step, start_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +49,14 @@ class Run:
     plan: np.ndarray  # (epochs · batches, n_shards, batch_size / n_shards) structure numbers
     steps_per_epoch: int
     state: TrainState
-    step: Callable[..., Any]
+    step: Step
     key: jax.Array
     mesh: Mesh
 
     @property
     def n_compilations(self) -> int:
         """Programs that the step was compiled into so far; a whole run needs one."""
-        return self.step._cache_size()
+        return self.step.n_compilations
 
 
 def split_data(structures: Structures, seed: int) -> Data:

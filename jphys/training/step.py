@@ -1,5 +1,6 @@
 """One jitted training step over a device mesh with one data axis."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,6 +33,17 @@ class StepReport(NamedTuple):
     finite: jax.Array  # (batch_size,) bool, per structure in the order of the plan
 
 
+@dataclasses.dataclass
+class Step:
+    """A compiled step: (state, dataset, chosen, key) -> (state, StepReport)."""
+
+    compiled: Callable[..., tuple[TrainState, StepReport]]
+    n_compilations: int = 0  # programs that it was compiled into so far
+
+    def __call__(self, state: TrainState, dataset: Dataset, chosen, key) -> tuple[TrainState, StepReport]:
+        return self.compiled(state, dataset, chosen, key)
+
+
 def data_mesh() -> Mesh:
     """All devices along one axis `data`."""
     return Mesh(np.array(jax.devices()), ("data",))
@@ -45,8 +57,8 @@ def start_state(params, optimizer) -> TrainState:
 
 def make_step(
     potential, objective: ObjectiveConfig, optimizer, budget: Budget, n_atom: int, decay: float, mesh: Mesh
-) -> Callable:
-    """Function (state, dataset, chosen, key) -> (state, StepReport), to be compiled once per run.
+) -> Step:
+    """The step of a run, to be compiled once.
 
     Args:
         potential: the model.
@@ -82,6 +94,7 @@ def make_step(
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: TrainState, dataset: Dataset, chosen, key):
+        made.n_compilations += 1  # this line runs once per trace
         step_key = jax.random.fold_in(key, state.step)
         (total, (means, finite)), gradient = jax.value_and_grad(loss, has_aux=True)(
             state.params, dataset, chosen, step_key
@@ -96,4 +109,5 @@ def make_step(
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, state)
         return kept, StepReport(means, norm, finite)
 
-    return step
+    made = Step(step)
+    return made

@@ -62,6 +62,7 @@ def few(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     folder = tmp_path / "run"
     done = run("--preset", "smoke", "--run", str(folder))

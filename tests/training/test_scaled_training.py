@@ -112,7 +112,7 @@ def test_the_factor_scales_the_updates(data):
 
 
 def test_losses_for_stable_structures_are_refused(data):
-    with pytest.raises(ValueError, match="zero_force, bound and restore must be 0 for structures"):
+    with pytest.raises(ValueError, match="zero_force, bound, restore and curvature must be 0 for structures"):
         prepare(dataclasses.replace(CONFIG, losses=ObjectiveConfig(zero_force=1.0)), data)
 
 
