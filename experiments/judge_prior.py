@@ -9,7 +9,6 @@ average, curvatures of soft and stiff modes within a factor of 1.3.
 """
 
 import dataclasses
-import itertools
 import json
 from typing import Any
 
@@ -24,10 +23,9 @@ from jphys.data.structures import graphs, take
 from jphys.graph import Graph
 from jphys.modes import prior_hessian
 from jphys.prior import make_prior, prior_energy
-from jphys.reliability.vibrations import internal_motions, numerical_hessians
+from jphys.reliability.curvature import compare_curvatures
+from jphys.reliability.vibrations import numerical_hessians
 from jphys.reliability.xtb import compare_surfaces, surface
-
-BANDS = (0.02, 0.2, 1.0, 3.0, 10.0, 200.0)  # eV/Å²
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +60,11 @@ def prior_surface(made: list[Graph], owner: np.ndarray) -> tuple[np.ndarray, lis
     return energies, forces
 
 
-def curvatures(stable: list[Graph]) -> list[dict[str, Any]]:
-    """Median of vᵀHv/λ over the modes (v, λ) of GFN2-xTB, H the prior's, by bands of λ."""
-    true, ratios = [], []
-    for graph, hessian in zip(stable, numerical_hessians(surface(), None, stable)):
-        place = jnp.asarray(graph.nodes.positions)
-        ours = np.asarray(jax.jit(prior_hessian)(place, make_prior(graph.nodes.species, np.asarray(place))))
-        inside = internal_motions(place)
-        values, vectors = np.linalg.eigh(inside.T @ hessian @ inside)
-        vectors = inside @ vectors
-        true.append(values)
-        ratios.append(np.einsum("ac,ab,bc->c", vectors, ours, vectors) / values)
-    values, ratio = np.concatenate(true), np.concatenate(ratios)
-    rows = []
-    for low, high in itertools.pairwise(BANDS):
-        chosen = ratio[(values > low) & (values < high)]
-        rows.append({"from": low, "to": high, "n": len(chosen), "median_ratio": float(np.median(chosen))})
-    return rows
+def curvatures(stable: list[Graph]) -> dict[str, Any]:
+    """Curvature of the prior along the modes of GFN2-xTB, by bands."""
+    places = [(jnp.asarray(graph.nodes.positions), graph.nodes.species) for graph in stable]
+    ours = [jax.jit(prior_hessian)(place, make_prior(z, np.asarray(place))) for place, z in places]
+    return compare_curvatures(ours, numerical_hessians(surface(), None, stable), stable)
 
 
 def main(config: Config) -> None:
@@ -99,8 +85,7 @@ def main(config: Config) -> None:
         error = np.abs(rise - true_rise)[rows]
         found = {"n": int(rows.sum()), "mae": float(error.mean()), "median": float(np.median(error))}
         print(json.dumps({"scan": truth.KINDS[kind], **found, "mean": float(true_rise[rows].mean())}))
-    for row in curvatures(made[: config.curvatures]):
-        print(json.dumps({"curvature": row}))
+    print(json.dumps({"curvature": curvatures(made[: config.curvatures])}))
 
 
 if __name__ == "__main__":

@@ -138,6 +138,9 @@ def print_report(summary: dict, table: str, folder: Path) -> None:
                 f"against GFN2-xTB at σ = {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, "
                 f"correlation {row['rise_correlation']:.2f}, of the forces {row['force_correlation']:.3f}"
             )
+        bands = summary["xtb"]["curvature"]["bands"]
+        shown = (f"{row['median_ratio']:.2f} ({row['to']:g})" for row in bands if row["n"])
+        print(f"curvature at rest / GFN2-xTB, up to so many eV/Å²: {', '.join(shown)}")
     print(f"{seconds['total'] / 60:.1f} minutes, summary and figures in {folder}")
 
 

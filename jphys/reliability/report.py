@@ -11,6 +11,8 @@ from jphys.reliability import recovery as recoveries
 from jphys.reliability import xtb
 from jphys.training.config import ReportConfig
 
+AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
+
 
 def report(potential, params, test: Sequence[Graph], config: ReportConfig, *, key, progress: bool = True):
     """Relax perturbed test molecules and compare the surface with GFN2-xTB where tblite is installed.
@@ -45,4 +47,6 @@ def report(potential, params, test: Sequence[Graph], config: ReportConfig, *, ke
         record["xtb"] = xtb.compare(
             potential, params, test, n_molecules=config.xtb_molecules, key=judge_key, progress=progress
         )
+        at_rest = {"n_molecules": min(config.xtb_molecules, AT_REST), "key": judge_key}
+        record["xtb"]["curvature"] = xtb.compare_at_rest(potential, params, test, **at_rest)
     return found, chosen, record

@@ -8,7 +8,9 @@ import numpy as np
 from jphys.engines.engine import package_version
 from jphys.engines.gfn2_xtb import xtb_energy_forces
 from jphys.graph import Graph
+from jphys.reliability.curvature import compare_curvatures
 from jphys.reliability.surface import Calculated, finite_or_none, perturb, surface_of
+from jphys.reliability.vibrations import numerical_hessians
 
 
 def surface() -> Calculated:
@@ -67,6 +69,19 @@ def compare(
         row = compare_surfaces(rises[0], model[1][at], rises[1], xtb[1][at])
         rows.append({"sigma": float(sigma), **row})
     return {"n_molecules": m, "sigmas": rows}
+
+
+def compare_at_rest(potential, params, graphs: Sequence[Graph], *, n_molecules: int, key) -> dict:
+    """Curvature at given structures beside that of GFN2-xTB: `curvature.compare_curvatures`.
+
+    Args:
+        potential, params, graphs: as `compare`.
+        n_molecules: how many to compare, at most; drawn without replacement.
+        key: PRNG key of the choice.
+    """
+    chosen = [graphs[i] for i in np.asarray(jax.random.permutation(key, len(graphs)))[:n_molecules]]
+    found = (numerical_hessians(*judged, chosen) for judged in ((potential, params), (surface(), None)))
+    return compare_curvatures(*found, chosen)
 
 
 def compare_surfaces(rise, forces, rise_reference, forces_reference) -> dict:

@@ -92,3 +92,13 @@ class TestWithEngine:
             ones = ("median_rise_ratio", "rise_correlation", "force_correlation", "force_slope")
             assert [row[name] for name in ones] == pytest.approx([1.0] * 4, abs=1e-3)
         assert report["sigmas"][1]["mean_rise_xtb"] > report["sigmas"][0]["mean_rise_xtb"] > 0
+
+
+def test_curvature_at_rest_is_its_own():
+    pytest.importorskip("tblite", reason="needs tblite, of the extra `engines`")
+    water = make_graph(SPECIES, WATER)
+    found = xtb.compare_at_rest(xtb.surface(), None, [water, water], n_molecules=1, key=jax.random.key(0))
+    assert (found["n"], found["negative"]) == (1, 0)
+    judged = {row["to"]: row for row in found["bands"] if row["n"]}
+    assert list(judged) == [30.0, 400.0] and [row["n"] for row in judged.values()] == [1, 2]
+    assert all(row["median_ratio"] == pytest.approx(1.0, abs=1e-6) for row in judged.values())
