@@ -80,8 +80,8 @@ def compare_at_rest(potential, params, graphs: Sequence[Graph], *, n_molecules: 
         key: PRNG key of the choice.
     """
     chosen = [graphs[i] for i in np.asarray(jax.random.permutation(key, len(graphs)))[:n_molecules]]
-    found = (numerical_hessians(*judged, chosen) for judged in ((potential, params), (surface(), None)))
-    return compare_curvatures(*found, chosen)
+    ours, theirs = numerical_hessians(potential, params, chosen), numerical_hessians(surface(), None, chosen)
+    return compare_curvatures(ours, theirs, chosen)
 
 
 def compare_surfaces(rise, forces, rise_reference, forces_reference) -> dict:
