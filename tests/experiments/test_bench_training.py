@@ -19,7 +19,7 @@ def run(*flags):
     # A wide terminal: messages are then not broken into lines.
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, str(SCRIPT), *flags]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.mark.slow
