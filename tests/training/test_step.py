@@ -191,7 +191,7 @@ def test_four_devices_give_the_losses_of_one():
     assert record["devices"] == 4
     one, four = record["losses"]["1"], record["losses"]["4"]
     assert len(one) == len(four) == 5
-    assert set(one[0]) == {"energy", "mask", "bound", "restore", "diatomics", "total", "norm"}
+    assert set(one[0]) == {"energy", "mask", "bound", "restore", "curvature", "diatomics", "total", "norm"}
     for ours, theirs in zip(four, one, strict=True):
         for name, value in theirs.items():
             assert ours[name] == pytest.approx(value, rel=2e-4, abs=1e-9), name
