@@ -72,18 +72,8 @@ class ObjectiveConfig:
     """eV per mode; smaller prior energies than this count restoring forces absolutely."""
 
     def __post_init__(self):
-        weights = (
-            "energy",
-            "mask",
-            "zero_force",
-            "bound",
-            "restore",
-            "curvature",
-            "diatomics",
-            "forces",
-            "auxiliary",
-        )
-        for name in weights:
+        weights = "energy mask zero_force bound restore curvature diatomics forces auxiliary"
+        for name in weights.split():
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("mask_rate", "still", "thermal", "apart"):
@@ -134,6 +124,7 @@ OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 CUTS = (0.3, 300.0)  # eV/Å²; between them lies the limit below which modes are displaced
 BOTH_WAYS = 0.25  # of the steps look at p − δ as well, with δ times SMALL, where the curvature has a weight
 SMALL = 0.2
+ROUNDING = 1e-8  # eV per mode; differences of forces below this are rounding in float32
 OUTLIER = 0.3  # relative deviation of the restoring force beyond which it counts linearly
 
 
@@ -181,32 +172,22 @@ def restoring_loss(forces, prior_forces, labels: Labels, graph: Graph, soft: flo
 
     A mean of squared forces would see stiff modes alone, and the distance to the minimum soft ones alone.
     Here an error that costs the same energy costs the same, whatever its mode.
+
+    Given F(p + δ) − F(p − δ) with small δ instead, which is −2Hδ, it judges the curvature of the well without
+    the force at its bottom. A network knows that force, that is, where the minimum lies, to some 0.01 Å;
+    where it is only asked for forces, it keeps its well flat over that width.
     """
-    error = _mode_energy(forces - prior_forces, labels, graph, soft)
-    return pseudo_huber(error / (floor + _mode_energy(prior_forces, labels, graph, soft)), OUTLIER)
-
-
-def curvature_loss(difference, prior_difference, labels: Labels, graph: Graph, soft: float):
-    """Deviation of F(p + δ) − F(p − δ) from the prior's, relative to it, in the norm of `restoring_loss`.
-
-    With small δ these are −2Hδ: the curvature of the well, without the force at its bottom. A network knows
-    that force, that is, where the minimum lies, to some 0.01 Å; where it is only asked for forces, it keeps
-    its well flat over that width.
-    """
-    error = _mode_energy(difference - prior_difference, labels, graph, soft)
-    size = _mode_energy(prior_difference, labels, graph, soft)
-    return pseudo_huber(jnp.where(size > 0, error / jnp.maximum(size, 1e-12), 0.0), OUTLIER)
-
-
-def _mode_energy(forces, labels: Labels, graph: Graph, soft: float):
-    """‖F‖² = (1/m) Σ_c (v_c·F)²/(Λ_c + soft) over the m modes of the prior: (n_graph,) eV."""
     modes = labels.modes
     if modes is None:
         raise ValueError("labels.modes must be given for losses of the prior, got None")
     weights = jnp.where(modes.real, 1.0 / (modes.curvatures + soft), 0.0)
-    rows = _dense(forces, labels.local, modes.curvatures.shape[1] // 3, graph)
-    amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, rows.reshape(modes.curvatures.shape))
-    return jnp.sum(weights * amplitudes**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
+
+    def norm(values):
+        rows = _dense(values, labels.local, modes.curvatures.shape[1] // 3, graph)
+        amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, rows.reshape(modes.curvatures.shape))
+        return jnp.sum(weights * amplitudes**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
+
+    return pseudo_huber(norm(forces - prior_forces) / (floor + norm(prior_forces)), OUTLIER)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):
@@ -330,8 +311,9 @@ def losses(
 def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, key) -> dict[str, Any]:
     stable = graph.nodes.positions
     displacement = displacements(key, labels, graph, config, n_atom)
-    both_ways = config.curvature > 0 and jax.random.bernoulli(jax.random.fold_in(key, 2**31 - 1), BOTH_WAYS)
-    displacement *= jnp.where(both_ways, SMALL, 1.0)
+    both_ways = jax.random.bernoulli(jax.random.fold_in(key, 2**31 - 1), BOTH_WAYS)
+    if config.curvature:
+        displacement *= jnp.where(both_ways, SMALL, 1.0)
     displaced = with_positions(graph, stable + displacement)
     if not config.uses_prior:
         return {"bound": bound_loss(energy, potential.energy(params, displaced), graph)}
@@ -339,22 +321,22 @@ def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, 
     def prior_forces(positions):
         return -jax.grad(prior_energy)(positions, stable, labels.prior)
 
-    found = {}
-    there = prior_forces(stable + displacement)
+    def compared(forces, expected, floor: float):
+        return restoring_loss(forces, expected, labels, graph, config.soft, floor)
+
+    @jax.checkpoint  # else steps that go one way fill the memory of the other way with zeros
+    def way_back(params, forces):
+        back = stable - displacement
+        _, opposite = energy_and_forces(potential)(params, with_positions(graph, back))
+        return compared(forces - opposite, expected - prior_forces(back), ROUNDING)
+
+    found, expected = {}, prior_forces(stable + displacement)
     displaced_energy, forces = energy_and_forces(potential)(params, displaced)
     if config.bound:
         found["bound"] = bound_loss(energy, displaced_energy, graph)
     if config.restore:
-        found["restore"] = restoring_loss(forces, there, labels, graph, config.soft, config.floor)
+        found["restore"] = compared(forces, expected, config.floor)
     if config.curvature:
-
-        @jax.checkpoint  # else steps that go one way fill the memory of the other way with zeros
-        def way_back(params, forces):
-            back = stable - displacement
-            _, opposite = energy_and_forces(potential)(params, with_positions(graph, back))
-            return curvature_loss(forces - opposite, there - prior_forces(back), labels, graph, config.soft)
-
-        found["curvature"] = jax.lax.cond(
-            both_ways, way_back, lambda params, forces: jnp.zeros_like(energy), params, forces
-        )
+        nothing = jnp.zeros_like(energy)
+        found["curvature"] = jax.lax.cond(both_ways, way_back, lambda *_: nothing, params, forces)
     return found
