@@ -194,6 +194,8 @@ def test_four_devices_give_the_losses_of_one():
     assert set(one[0]) == {"energy", "mask", "bound", "restore", "curvature", "diatomics", "total", "norm"}
     for ours, theirs in zip(four, one, strict=True):
         for name, value in theirs.items():
-            assert ours[name] == pytest.approx(value, rel=2e-4, abs=1e-9), name
+            # The bound is a difference of energies of about 1 eV, whose spacing in float32 is 1.2e-7 eV.
+            absolute = 1.2e-7 if name == "bound" else 1e-9
+            assert ours[name] == pytest.approx(value, rel=2e-4, abs=absolute), name
     assert one[0]["total"] != one[1]["total"]
     assert OBJECTIVES["physics"].uses_prior
