@@ -9,10 +9,8 @@ little beside those of QM9. Writes docs/results/reliability/fig2.json, fig2.png,
 cases of qm9-small as fig2-cases.png.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -25,24 +23,6 @@ from jphys.graph import with_positions
 from jphys.reliability.recovery import recovery, select, summary, table
 
 SIGMA, FMAX = 0.1, 0.01
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Which surfaces, how many molecules, where."""
-
-    preset: Literal["smoke", "full"] = "full"
-    """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules, 30 steps."""
-    molecules: int = 256
-    """Test molecules, half the smallest and half random larger ones."""
-    run: Path = Path("runs/table1")
-    """Folder of table1_qm9.py, whose seed 0 is judged."""
-    output: Path = shared.RESULTS
-    """Folder of results."""
-
-    def __post_init__(self):
-        if self.molecules < 2:
-            raise ValueError(f"molecules must be at least 2, got {self.molecules}")
 
 
 def draw_cases(found, chosen, path: Path) -> None:
@@ -58,7 +38,7 @@ def draw_cases(found, chosen, path: Path) -> None:
     figures.relaxations(starts, rests, path, titles)
 
 
-def main(config: Config) -> None:
+def main(config: shared.SurfacesConfig) -> None:
     """Relax on every surface, write, draw."""
     smoke = config.preset == "smoke"
     test, _ = shared.test_part(0)
@@ -77,6 +57,6 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Config, description=__doc__))
+        main(tyro.cli(shared.SurfacesConfig, description=__doc__))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

@@ -8,10 +8,8 @@ the paper's objective, the paper's without its bound, energies only; MMFF94, whi
 GFN2-xTB. GDB-35 and GDB-87 are drawn. Writes docs/results/reliability/fig3.json, fig3-35.png and fig3-87.png.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import reliability_runs as shared
@@ -23,24 +21,6 @@ from jphys.reliability import assembly
 from jphys.reliability.recovery import select
 
 STEPS = (0, 5, 20, 50, 100, 200, 500)
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Which surfaces, how many molecules, where."""
-
-    preset: Literal["smoke", "full"] = "full"
-    """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules."""
-    molecules: int = 256
-    """Test molecules, half the smallest and half random larger ones."""
-    run: Path = Path("runs/table1")
-    """Folder of table1_qm9.py, whose seed 0 is judged."""
-    output: Path = shared.RESULTS
-    """Folder of results."""
-
-    def __post_init__(self):
-        if self.molecules < 2:
-            raise ValueError(f"molecules must be at least 2, got {self.molecules}")
 
 
 def draw(found: dict, output: Path, steps: tuple[int, ...]) -> None:
@@ -57,7 +37,7 @@ def draw(found: dict, output: Path, steps: tuple[int, ...]) -> None:
         figures.assembly_strips(strips, steps, stable, output / f"fig3-{number}.png")
 
 
-def main(config: Config) -> None:
+def main(config: shared.SurfacesConfig) -> None:
     """Judge every surface, write, draw."""
     smoke = config.preset == "smoke"
     test, _ = shared.test_part(0)
@@ -80,6 +60,6 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Config, description=__doc__))
+        main(tyro.cli(shared.SurfacesConfig, description=__doc__))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

@@ -6,7 +6,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -33,6 +33,24 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
 }
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfacesConfig:
+    """Which surfaces, how many molecules, where."""
+
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules, few steps."""
+    molecules: int = 256
+    """Test molecules, half the smallest and half random larger ones."""
+    run: Path = Path("runs/table1")
+    """Folder of table1_qm9.py, whose seed 0 is judged."""
+    output: Path = RESULTS
+    """Folder of results."""
+
+    def __post_init__(self):
+        if self.molecules < 2:
+            raise ValueError(f"molecules must be at least 2, got {self.molecules}")
 
 
 def molecules(heavy: int = 7) -> Structures:
