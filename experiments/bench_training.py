@@ -87,13 +87,8 @@ class Candidate:
 
 def our_run(config: BenchConfig, structures: Structures, losses: ObjectiveConfig, readout) -> Run:
     """Data, model and step for these losses."""
-    model = TransformerConfig(
-        channels=config.channels,
-        blocks=config.blocks,
-        heads=config.heads,
-        n_basis=config.n_basis,
-        readout=readout,
-    )
+    sizes = {name: getattr(config, name) for name in ("channels", "blocks", "heads", "n_basis")}
+    model = TransformerConfig(**sizes, readout=readout)
     return prepare(
         TrainConfig(model=model, losses=losses, batch_size=config.batch_size, epochs=1), structures
     )
