@@ -4,11 +4,11 @@ import dataclasses
 import importlib.util
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from scipy.stats import ttest_ind
 
@@ -17,19 +17,19 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, fingerprint, graphs, take
 from jphys.graph import Graph
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
-from jphys.reliability import mmff94, recovery, xtb
-from jphys.reliability.report import report
+from jphys.reliability import mmff94, xtb
+from jphys.reliability.report import summarise
 from jphys.reliability.surface import finite_or_none
 from jphys.training.config import TrainConfig
-from jphys.training.loop import errors, train
-from jphys.training.setup import prepare, split_data
+from jphys.training.loop import train
+from jphys.training.setup import prepare, split_data, trained_on
 
 # The rows of table 1, and of figures 2 and 3.
 OBJECTIVES: dict[str, ObjectiveConfig] = {
     "physics": PHYSICS,
     "paper": PAPER,
-    "paper, no bound": dataclasses.replace(PAPER, bound=0.0),
-    "energy only": ENERGY_ONLY,
+    "paper-no-bound": dataclasses.replace(PAPER, bound=0.0),
+    "energy-only": ENERGY_ONLY,
 }
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
@@ -43,8 +43,8 @@ class SurfacesConfig:
     """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules, few steps."""
     molecules: int = 256
     """Test molecules, half the smallest and half random larger ones."""
-    run: Path = Path("runs/table1")
-    """Folder of table1_qm9.py, whose seed 0 is judged."""
+    run: Path = Path("runs")
+    """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
     output: Path = RESULTS
     """Folder of results."""
 
@@ -68,30 +68,16 @@ def test_part(seed: int) -> tuple[list[Graph], np.ndarray]:
 
 
 def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[str, Any]:
-    """The summary of one training with its report; a training that was cut short goes on."""
-    done = folder / "summary.json"
+    """The summary of one training with its report, as train.py makes it; one that was cut short goes on."""
+    began, done = time.monotonic() - runs.seconds_so_far(folder), folder / "summary.json"
+    data = split_data(trained_on(config, structures), config.seed)
     runs.start(folder, config, resume=True)
-    runs.keep_data(folder, {"sha256": fingerprint(structures)})
+    runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
     if done.exists():
         return json.loads(done.read_text("utf-8"))
-    run = prepare(config, structures)
+    run = prepare(config, data)
     train(run, folder)
-    potential, params = checkpoint.load(folder / "best")
-    test = graphs(run.data.test.structures, cutoff=potential.cutoff)
-    found, _, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
-    recovery.save_recovery(found, folder / "recovery.npz")
-    summary = {
-        "objective": config.objective,
-        "seed": config.seed,
-        "n_train": len(run.data.train.structures),
-        "n_test": len(test),
-        "minutes": runs.read_metrics(folder)[-1]["seconds"] / 60,
-        "compilations": run.n_compilations,
-        "test": errors(run, params, run.data.test, test),
-        **judged,
-    }
-    runs.write_json(done, summary)
-    return summary
+    return summarise(run, folder, began=began)[0]
 
 
 def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
@@ -103,7 +89,7 @@ def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
     """
     found: dict[str, tuple[Any, Any]] = {"qm9-small": checkpoint.load("qm9-small")}
     for name in () if smoke else OBJECTIVES:
-        folder = run / f"small-full/{name}-0/best"
+        folder = run / f"default-{name}-0/best"
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} must be there: run experiments/table1_qm9.py first")
         found[name] = checkpoint.load(folder)

@@ -30,7 +30,7 @@ PAPER = {
     "10": (15.16, 0.005, 0.025),
 }
 # Table 1 of the same paper, and row 9 of table 2, which has all but the bound.
-PAPER_1 = {"paper": (15.16, 0.0057, 0.0251), "paper, no bound": PAPER["9"], "energy only": (8.35, 1.28, 1.23)}
+PAPER_1 = {"paper": (15.16, 0.0057, 0.0251), "paper-no-bound": PAPER["9"], "energy-only": (8.35, 1.28, 1.23)}
 NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth")
 
 

@@ -4,9 +4,9 @@
     python experiments/table1_qm9.py --objectives physics --seeds 1
     python experiments/table1_qm9.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2   # for a GPU
 
-Errors in energy and force, ΔP of perturbed test molecules after relaxation, agreement with GFN2-xTB. A
-stopped table goes on with the same command. Writes runs/table1/<data>-<preset>/<objective>-<seed>/ and
-docs/results/reliability/table1.json.
+Errors in energy and force, ΔP of perturbed test molecules after relaxation, agreement with GFN2-xTB. The
+trainings are those of train.py, in the same folders runs/<preset>-<objective>-<seed>: what is there is used,
+and a stopped table goes on with the same command. Writes docs/results/reliability/table1.json.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ import tyro
 
 from jphys.allocation import keep_freed_memory
 from jphys.data import sources
+from jphys.data.qm9 import load_small
 from jphys.training.config import PRESETS, TrainConfig
 
 
@@ -29,14 +30,14 @@ class Config:
     objectives: tuple[str, ...] = tuple(shared.OBJECTIVES)
     """Rows of the table."""
     preset: Literal["smoke", "full"] = "full"
-    """smoke: molecules of at most 6 heavy atoms, a small model, one epoch, one seed."""
+    """smoke: the preset of train.py of that name, one seed."""
     data: Literal["small", "qm9-full"] = "small"
-    """small: the shipped molecules of at most 7 heavy atoms; qm9-full: the whole set, as preset qm9-gpu."""
+    """small: the shipped molecules, preset default of train.py; qm9-full: the whole set, preset qm9-gpu."""
     source: Path | None = None
     """For qm9-full: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
     seeds: int = 5
     """Trainings per row; the seed also splits the data."""
-    run: Path = Path("runs/table1")
+    run: Path = Path("runs")
     """Folder of the trainings."""
     output: Path | None = None
     """Folder of the table; where not given docs/results/reliability for a whole table of three or more seeds,
@@ -51,34 +52,24 @@ class Config:
 
 
 def train_config(config: Config, objective: str, seed: int) -> TrainConfig:
-    """One training of the table."""
-    smoke = config.preset == "smoke"
-    start = PRESETS["smoke" if smoke else "default" if config.data == "small" else "qm9-gpu"]
-    report = (
-        dataclasses.replace(start.report, sigmas=(0.1,), fmaxes=(0.01,), xtb_molecules=0)
-        if smoke
-        else start.report
-    )
-    named = {"preset": f"table1-{config.preset}", "data": config.data, "objective": objective, "seed": seed}
-    return dataclasses.replace(
-        start, losses=shared.OBJECTIVES[objective], report=report, structures=0, **named
-    )
+    """One training of the table: that of train.py."""
+    full = "default" if config.data == "small" else "qm9-gpu"
+    start = PRESETS["smoke" if config.preset == "smoke" else full]
+    return dataclasses.replace(start, losses=shared.OBJECTIVES[objective], objective=objective, seed=seed)
 
 
 def main(config: Config) -> None:
     """Train what is missing, write the table, print it."""
     keep_freed_memory()
     smoke = config.preset == "smoke"
-    whole = config.data == "qm9-full"
-    structures = sources.load("qm9", config.source) if whole else shared.molecules(6 if smoke else 7)
+    structures = sources.load("qm9", config.source) if config.data == "qm9-full" else load_small()
     rows = {}
     for objective in config.objectives:
         found = []
         for seed in range(1 if smoke else config.seeds):
-            folder = config.run / f"{config.data}-{config.preset}" / f"{objective}-{seed}"
-            found.append(
-                shared.numbers(shared.trained(folder, train_config(config, objective, seed), structures))
-            )
+            chosen = train_config(config, objective, seed)
+            folder = config.run / f"{chosen.preset}-{objective}-{seed}"
+            found.append(shared.numbers(shared.trained(folder, chosen, structures)))
         rows[objective] = shared.spread(found)
         print(
             f"{objective:16s}", {name: round(column["mean"], 3) for name, column in rows[objective].items()}
@@ -86,7 +77,7 @@ def main(config: Config) -> None:
     shared.compared(rows, full="physics")
     complete = not smoke and set(config.objectives) == set(shared.OBJECTIVES) and config.seeds >= shared.SEEDS
     folder = config.output or (shared.RESULTS if complete else config.run)
-    name = f"table1-{config.data}.json" if whole else "table1.json"
+    name = "table1.json" if config.data == "small" else f"table1-{config.data}.json"
     shared.write(folder, name, {"n_molecules": len(structures), "seeds": config.seeds, "rows": rows})
 
 

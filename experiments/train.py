@@ -22,7 +22,7 @@ from jphys.allocation import keep_freed_memory
 from jphys.data import sources
 from jphys.data.structures import Structures, fingerprint, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
-from jphys.training.loop import NonFiniteLoss, errors, train
+from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import Run, prepare
 
 FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
@@ -59,46 +59,25 @@ def parse() -> tuple[TrainConfig, Structures]:
     return dataclasses.replace(config, objective=objective, run=folder), structures
 
 
-def summarise(run: Run, folder: Path, began: float) -> tuple[dict, str]:
-    """The report of the best parameters, written as summary.json, recovery.npz and figures."""
+def report(run: Run, folder: Path, began: float) -> tuple[dict, str]:
+    """Summary and table of the best parameters, after summary.json, recovery.npz and figures are written."""
     # Slow imports (jax-md, matplotlib) wait until the training is done.
     from jphys import figures
-    from jphys.reliability import recovery
-    from jphys.reliability.report import report
+    from jphys.reliability.recovery import table
+    from jphys.reliability.report import summarise
 
-    started = time.monotonic()
-    potential, params = checkpoint.load(folder / "best")
-    test = graphs(run.data.test.structures, cutoff=potential.cutoff)
-    found, chosen, judged = report(
-        potential, params, test, run.config.report, key=jax.random.key(run.config.seed)
-    )
-    seconds = {"train": runs.seconds_so_far(folder), "report": time.monotonic() - started}
-    summary = {
-        "preset": run.config.preset,
-        "objective": run.config.objective,
-        "seed": run.config.seed,
-        "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "device": runs.environment()["device"],
-        "seconds": seconds | {"total": time.monotonic() - began},
-        "epochs": run.config.epochs,
-        "data": {
-            "name": run.config.data,
-            **{f"n_{part}": len(getattr(run.data, part).structures) for part in ("train", "valid", "test")},
-        },
-        "test": errors(run, params, run.data.test, test),
-        **judged,
-    }
-    runs.write_json(folder / "summary.json", summary)
-    recovery.save_recovery(found, folder / "recovery.npz")
+    summary, found, chosen = summarise(run, folder, began=began)
     shown = folder / "figures"
     shown.mkdir(exist_ok=True)
     figures.learning_curves(folder / "metrics.jsonl", shown / "learning_curves.png")
     figures.recovery_histogram(found, shown / "recovery.png")
     sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
     figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
+    potential, params = checkpoint.load(folder / "best")
     if potential.pair_parameters is not None:
+        test = graphs(run.data.test.structures, cutoff=potential.cutoff)
         figures.pair_curves(potential, params, test[:200], shown / "pair_energies.png")
-    return summary, recovery.table(found)
+    return summary, table(found)
 
 
 def main() -> None:
@@ -121,7 +100,7 @@ def main() -> None:
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"
         )
         return
-    print_report(*summarise(run, folder, began), folder)
+    print_report(*report(run, folder, began), folder)
 
 
 def print_report(summary: dict, table: str, folder: Path) -> None:

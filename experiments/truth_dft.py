@@ -27,8 +27,8 @@ class Config:
     """smoke: the pretrained model, MMFF94 and GFN2-xTB only."""
     labels: Path | None = None
     """File of make_truth.py; the one in the package where not given."""
-    run: Path = Path("runs/table1")
-    """Folder of table1_qm9.py, whose seed 0 is judged."""
+    run: Path = Path("runs")
+    """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
     output: Path = shared.RESULTS
     """Folder of results."""
 

@@ -116,8 +116,9 @@ PHYSICS = ObjectiveConfig(
     still=0.1,
     thermal=0.8,
     apart=0.3,
-    curvature=2.0,
+    curvature=3.0,
     diatomics=0.2,
+    floor=5e-4,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
@@ -206,17 +207,19 @@ def _dense(values, local, n_atom: int, graph: Graph):
     return empty.at[graph_of_node(graph), local].add(masked)
 
 
-def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
+def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int, *, still=None):
     """Random displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
     Either Gaussian with standard deviation `noise` on every coordinate, or thermal along some modes of
-    the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum. Some are taken apart too.
+    the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum. Some are taken apart too,
+    and the fraction `still`, that of the config where not given, stays where it is.
     """
+    still = config.still if still is None else still
 
     def draw(index):
         gauss, size, rest, kind, gate = jax.random.split(jax.random.fold_in(key, index), 5)
         level = 1.0 - jax.random.uniform(size)
-        moves = jax.random.uniform(rest) >= config.still
+        moves = jax.random.uniform(rest) >= still
         return jax.random.normal(gauss, (n_atom, 3)), level, moves, jax.random.uniform(kind), gate
 
     gauss, level, moves, kind, gate = jax.vmap(draw)(labels.index)
@@ -310,10 +313,12 @@ def losses(
 
 def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, key) -> dict[str, Any]:
     stable = graph.nodes.positions
-    displacement = displacements(key, labels, graph, config, n_atom)
     both_ways = jax.random.bernoulli(jax.random.fold_in(key, 2**31 - 1), BOTH_WAYS)
-    if config.curvature:
-        displacement *= jnp.where(both_ways, SMALL, 1.0)
+    both_ways &= config.curvature > 0
+    # A structure that does not move has no difference of forces.
+    still = jnp.where(both_ways, 0.0, config.still)
+    displacement = displacements(key, labels, graph, config, n_atom, still=still)
+    displacement *= jnp.where(both_ways, SMALL, 1.0)
     displaced = with_positions(graph, stable + displacement)
     if not config.uses_prior:
         return {"bound": bound_loss(energy, potential.energy(params, displaced), graph)}

@@ -42,6 +42,7 @@ def test_stress_and_forces_are_those_of_finite_differences(fresh, cell):
     np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-2), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fifty_molecules_of_different_size_compile_few_times(pretrained, counting):
     potential, traces = counting(pretrained[0])
     calculator = Calculator(potential, pretrained[1])

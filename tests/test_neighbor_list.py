@@ -182,6 +182,7 @@ def test_free_atoms_have_one_energy(params):
     assert values["50 Å apart"] == pytest.approx(2 * values["water"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_calculator_sees_every_image(params):
     """As the graph path does, whose pairs are ASE's; the cells of a supercell; atoms moved to other cells."""
     calculator, found = jphys.Calculator(POTENTIAL, params), crystals()

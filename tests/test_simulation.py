@@ -176,7 +176,10 @@ def colliding() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize(("start", "energy"), [(collapsing, attractive), (colliding, repulsive)])
+@pytest.mark.parametrize(
+    ("start", "energy"),
+    [pytest.param(collapsing, attractive, marks=pytest.mark.slow), (colliding, repulsive)],
+)
 def test_a_list_that_overflows_gives_what_a_roomy_one_gives(start, energy):
     settings = {"steps": 60, "every": 10, "dynamics": jphys.Dynamics(dt=3.0)}
     tight = simulate(energy, start(), capacity=1.0, **settings)

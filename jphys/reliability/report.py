@@ -1,15 +1,21 @@
 """The report at the end of a run: errors, recovery, and the comparison with GFN2-xTB."""
 
 import importlib.util
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 
+from jphys import checkpoint, runs
+from jphys.data.structures import graphs
 from jphys.graph import Graph
 from jphys.reliability import recovery as recoveries
 from jphys.reliability import xtb
 from jphys.training.config import ReportConfig
+from jphys.training.loop import errors
+from jphys.training.setup import Run
 
 AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
 
@@ -50,3 +56,43 @@ def report(potential, params, test: Sequence[Graph], config: ReportConfig, *, ke
         at_rest = {"n_molecules": min(config.xtb_molecules, AT_REST), "key": judge_key}
         record["xtb"]["curvature"] = xtb.compare_at_rest(potential, params, test, **at_rest)
     return found, chosen, record
+
+
+def summarise(run: Run, folder: Path, *, began: float):
+    """The report of a trained run's best parameters, written to summary.json and recovery.npz in its folder.
+
+    Args:
+        run: the run, trained; its config says how much is measured.
+        folder: of the run.
+        began: when it began by `time.monotonic`, less the time of the processes before this one.
+
+    Returns:
+        The summary, the recovery and the molecules that were relaxed.
+    """
+    config, started = run.config, time.monotonic()
+    potential, params = checkpoint.load(folder / "best")
+    test = graphs(run.data.test.structures, cutoff=potential.cutoff)
+    found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
+    tested = errors(run, params, run.data.test, test)
+    ended = time.monotonic()
+    parts = {f"n_{part}": len(getattr(run.data, part).structures) for part in ("train", "valid", "test")}
+    summary = {
+        "preset": config.preset,
+        "objective": config.objective,
+        "seed": config.seed,
+        "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "device": runs.environment()["device"],
+        "seconds": {
+            "train": runs.seconds_so_far(folder),
+            "report": ended - started,
+            "total": ended - began,
+        },
+        "compilations": run.n_compilations,
+        "epochs": config.epochs,
+        "data": {"name": config.data, **parts},
+        "test": tested,
+        **judged,
+    }
+    runs.write_json(folder / "summary.json", summary)
+    recoveries.save_recovery(found, folder / "recovery.npz")
+    return summary, found, chosen

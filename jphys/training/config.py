@@ -56,7 +56,7 @@ class TrainConfig:
     """Continue the run in the folder from its last checkpoint."""
     seed: int = 0
     """Of split, parameters, shuffling and noise."""
-    epochs: int = 40
+    epochs: int = 20
     """Passes over the training part."""
     batch_size: int = 16
     """Structures per step, over all devices together."""
@@ -119,7 +119,7 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=180),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=150),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",

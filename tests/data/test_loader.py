@@ -178,6 +178,7 @@ def test_forces_and_crystals(rng):
     assert jnp.isfinite(graph.nodes.positions).all()
 
 
+@pytest.mark.slow
 def test_structures_that_stay_have_no_pairs_beyond_the_cutoff(structures):
     """Counted from the distances; and the energy is that of all pairs."""
     still = make_dataset(structures, np.zeros(11), cutoff=2.5, margin=0.0, with_prior=False)
