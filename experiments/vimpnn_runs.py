@@ -152,15 +152,14 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
 
 
 def over_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation over seeds of each mean over the test points."""
+    """Mean and sample standard deviation over seeds of each mean over the test points; the seeds' own."""
 
     def spread(values: list[float | None]) -> dict[str, Any]:
         known = [value for value in values if value is not None]
-        if not known:
-            return {"mean": None, "std": None}
         return {
-            "mean": statistics.mean(known),
+            "mean": statistics.mean(known) if known else None,
             "std": statistics.stdev(known) if len(known) > 1 else None,
+            "values": values,
         }
 
     names = ("mae", "mse", "re", "mae_per_atom", "dsc")

@@ -79,6 +79,15 @@ def test_truth_by_a_quick_engine(run, read, tmp_path):
     assert 0.5 < found["qm9-small"]["displaced"][0]["median_rise_ratio"] < 1.5
 
 
+@pytest.mark.slow
+def test_audits_of_two_subjects(run, read, tmp_path):
+    run("audits.py", "--preset", "smoke", "--subjects", "qm9-small", "mmff94", "--run", str(tmp_path))
+    for subject in ("qm9-small", "mmff94"):
+        record = read(tmp_path / f"audit-{subject}.json")
+        assert record["subject"] == subject and len(record["checks"]) == 8
+        assert (tmp_path / subject / "audit.html").stat().st_size > 5000
+
+
 def test_the_page_shows_the_stored_results(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     render = importlib.import_module("render_reliability")
@@ -146,6 +155,7 @@ def test_a_surface_without_an_answer_has_a_row_too(render):
         ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),
         ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
         ("make_truth.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
+        ("audits.py", ("--subjects", "mmff94", "qm9-smal"), "subject must be of qm9-small, "),
         ("truth_dft.py", ("--labels", "nowhere.npz"), "nowhere.npz must be an npz file of truth"),
     ],
 )

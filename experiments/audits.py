@@ -1,0 +1,56 @@
+"""The audit of the pretrained model and of two surfaces that nobody here trained, for the docs.
+
+    python experiments/audits.py                          # about half an hour, most of it GFN2-xTB
+    python experiments/audits.py --subjects qm9-small
+
+The same as `jphys audit <subject>` for each. Writes runs/audits/<subject>/ with the page, and
+docs/results/reliability/audit-<subject>.json; afterwards: experiments/render_reliability.py.
+"""
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+from typing import Literal
+
+import reliability_runs as shared
+import tyro
+
+from jphys.cli import Audit, run_audit, subject_of
+from jphys.reliability.audit import AuditConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Whom to judge, how much, where."""
+
+    subjects: tuple[str, ...] = ("qm9-small", "mmff94", "gfn2-xtb")
+    """As `jphys audit` takes them."""
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: few molecules, few steps."""
+    run: Path = Path("runs/audits")
+    """Folder of the pages."""
+    output: Path | None = None
+    """Folder of results; where not given docs/results/reliability, for smoke that of the pages."""
+
+
+def main(config: Config) -> None:
+    """Audit all, copy what the docs show."""
+    smoke = config.preset == "smoke"
+    how = AuditConfig(molecules=4, steps=20, dynamics_ps=0.01, curves=2) if smoke else AuditConfig()
+    for subject in config.subjects:
+        subject_of(subject)  # a typo is refused before anything is measured
+    for subject in config.subjects:
+        folder = config.run / subject.replace(":", "-").replace("/", "-")
+        print(f"{subject}:")
+        run_audit(Audit(subject, folder, config=how))
+        kept = config.output or (config.run if smoke else shared.RESULTS)
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "audit.json", kept / f"audit-{folder.name}.json")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, ImportError, OSError) as error:
+        sys.exit(f"error: {error}")
