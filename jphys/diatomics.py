@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys import units
+from jphys.elements import COVALENT_RADIUS
 from jphys.graph import Edges, Globals, Graph, Nodes
 from jphys.ops import pseudo_huber
 
@@ -36,7 +37,7 @@ CONSTANTS = {
     (9, 9): (1.41193, 916.6, 1.602),  # F₂
 }
 
-CLOSEST = 0.75  # r_e; the network is not asked about closer pairs
+CLOSEST = 0.55  # of the summed covalent radii; much closer pairs the network does not tell apart
 WEAKEST = 0.05  # eV/Å; deviations from smaller pulls than this count absolutely
 OUTLIER = 0.3  # relative deviation beyond which it counts linearly
 
@@ -90,7 +91,9 @@ def diatomic_loss(potential, params, index, key):
         x² = (E'(d) − E'_Morse(d))² / (WEAKEST² + E'_Morse(d)²),   pseudo-Huber beyond x = 0.3.
 
     Every structure, by its index, draws a pair of the elements that the model knows and a distance from
-    0.75 r_e to the cutoff. Elements without constants are left out; 0 where none are left.
+    0.55 of their summed covalent radii to the cutoff: below half of them the Transformer feels no difference;
+    what nothing teaches it in between need not repel. Elements without constants are left out; 0 where none
+    are left.
     """
     fitted = {z for z, _ in potential.config.reference_energies} or set(range(potential.config.max_z + 1))
     curves = jax.tree.map(jnp.asarray, diatomics_of(fitted))
@@ -99,7 +102,7 @@ def diatomic_loss(potential, params, index, key):
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(index)
     which = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(curves.length)))(keys[:, 0])
     species, *curve = (array[which] for array in curves)
-    nearest = CLOSEST * curve[0]
+    nearest = CLOSEST * jnp.asarray(COVALENT_RADIUS, jnp.float32)[species].sum(axis=1)
     distances = nearest + (potential.cutoff - nearest) * jax.vmap(jax.random.uniform)(keys[:, 1])
 
     def energy(distances):

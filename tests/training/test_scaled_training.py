@@ -125,7 +125,8 @@ def test_the_losses_of_stable_structures_train_it_too():
     before = jax.device_get(run.state.params)
     state, _ = run.step(run.state, run.dataset, run.plan[0], run.key)  # the warm-up starts at zero
     state, report = run.step(state, run.dataset, run.plan[1], run.key)
-    assert set(report.losses) == {"energy", "zero_force", "bound", "restore", "diatomics", "total"}
+    names = {"energy", "zero_force", "bound", "restore", "curvature", "diatomics", "total"}
+    assert set(report.losses) == names
     assert np.isfinite(report.gradient_norm) and all(np.isfinite(v) for v in report.losses.values())
     moved = jax.tree.map(lambda new, old: np.any(np.asarray(new) != old), state.params, before)
     assert all(jax.tree.leaves({name: moved[name] for name in moved if not name.startswith("f_aux")}))
