@@ -19,6 +19,7 @@ import reliability_runs as shared
 import tyro
 
 from jphys.allocation import keep_freed_memory
+from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.models import TransformerConfig
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
@@ -103,6 +104,8 @@ def losses_of(row: Row, family: ObjectiveConfig) -> ObjectiveConfig:
 def train_config(config: Config, row: Row, family: str, seed: int) -> TrainConfig:
     """One training of the table."""
     smoke = config.preset == "smoke"
+    if smoke:  # compiling is most of what it does
+        compile_quickly()
     report = ReportConfig(sigmas=(0.1,), fmaxes=(0.01,))
     if smoke:
         report = ReportConfig(molecules=4, sigmas=(0.1,), fmaxes=(0.01,), max_steps=20, xtb_molecules=0)
@@ -123,6 +126,8 @@ def main(config: Config) -> None:
     """Train what is missing, write the table, print it."""
     keep_freed_memory()
     smoke = config.preset == "smoke"
+    if smoke:  # compiling is most of what it does
+        compile_quickly()
     if config.data == "qm9-full":
         structures = sources.load("qm9", config.source)
     else:

@@ -14,11 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import tyro
 
 from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
+from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.structures import Structures, fingerprint, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
@@ -50,6 +50,7 @@ def parse() -> tuple[TrainConfig, Structures]:
     structures = sources.load(peek("data", PRESETS[preset].data), Path(source) if source else None)
     objective, losses = choose_objective(
         peek("objective", "auto"),
+        preset=preset,
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
@@ -85,7 +86,7 @@ def main() -> None:
     keep_freed_memory()
     config, structures = parse()
     if config.preset == "smoke":  # compiling is most of what it does
-        jax.config.update("jax_disable_most_optimizations", True)
+        compile_quickly()
     folder = config.run or Path("runs")
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     runs.start(folder, stored, resume=config.resume)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
+from jphys.compiling import compile_quickly
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, between, split_shapes, take, take_shapes
 from jphys.data.structures import fingerprint
@@ -66,7 +66,7 @@ def begin(preset: str) -> None:
     """What a process does before its first computation; in a smoke run, compiling is most of the work."""
     keep_freed_memory()
     if preset == "smoke":
-        jax.config.update("jax_disable_most_optimizations", True)
+        compile_quickly()
 
 
 def parts_of(name: str, points: ScaledSet, fractions, seed: int, shapes: int = 0) -> Parts:

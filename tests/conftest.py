@@ -12,6 +12,7 @@ from ase.build import molecule
 from hypothesis import settings
 
 import jphys
+from jphys.compiling import compile_quickly
 from jphys.graph import from_ase
 
 settings.register_profile("jphys", deadline=None, max_examples=40, derandomize=True)
@@ -24,10 +25,8 @@ def pytest_configure(config):
         config.made_cache = tempfile.mkdtemp(prefix="jphys-tests-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.made_cache
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    if config.option.markexpr == "not slow" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
-        # Compiling is most of what quick tests do; .ci/run also runs them as users compile.
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-        jax.config.update("jax_disable_most_optimizations", True)
+    if config.option.markexpr == "not slow":
+        compile_quickly()  # most of what quick tests do; .ci/run also runs them as users compile
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 

@@ -10,6 +10,10 @@ import optax.contrib
 
 from jphys.training.config import TrainConfig
 
+# Newton-Schulz coefficients of Muon, a row per iteration: given but once, optax unrolls the iterations,
+# five times as many kernels to compile.
+ITERATIONS = ((3.4445, -4.7750, 2.0315),) * 5
+
 
 def make_optimizer(config: TrainConfig, n_steps: int):
     """Muon for matrices, AdamW for all else, or AdamW alone; gradients clipped; the config's schedule.
@@ -29,6 +33,7 @@ def make_optimizer(config: TrainConfig, n_steps: int):
     else:
         rule = optax.contrib.muon(
             schedule,
+            ns_coeffs=ITERATIONS,
             weight_decay=config.weight_decay,
             adam_weight_decay=config.weight_decay,
             muon_weight_dimension_numbers=_last_two_axes,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jphys.compiling import quick_environment
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
@@ -36,7 +38,7 @@ def run():
     def call(name: str, *arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, str(EXPERIMENTS / name), *arguments],
-            env=os.environ | {"PYTHONPATH": str(EXPERIMENTS.parent), "COLUMNS": "200"},
+            env=os.environ | quick_environment() | {"PYTHONPATH": str(EXPERIMENTS.parent), "COLUMNS": "200"},
             capture_output=True,
             text=True,
             check=False,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jphys.compiling import quick_environment
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "bench_training.py"
 TINY = ["--channels", "4", "--blocks", "1", "--heads", "2", "--n-basis", "4", "--batch-size", "4"]
@@ -17,7 +19,7 @@ SHORT = ["--molecules", "24", "--rounds", "1", "--steps", "2"]
 
 def run(*flags):
     # A wide terminal: messages are then not broken into lines.
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    environment = os.environ | quick_environment() | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, str(SCRIPT), *flags]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
 

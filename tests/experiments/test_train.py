@@ -15,6 +15,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import jphys
+from jphys.compiling import quick_environment
 from jphys.data import qm9
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +28,10 @@ def command(*flags):
 
 
 def environment(devices=1):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    quick = os.environ | quick_environment()
+    flags = f"{quick.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     # A wide terminal: messages are then not broken into lines.
-    return os.environ | {
+    return quick | {
         "XLA_FLAGS": flags,
         "PYTHONPATH": str(ROOT),
         "MPLBACKEND": "agg",
@@ -50,11 +52,15 @@ def losses(folder):
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """120 molecules of the shipped set as extxyz, with the harmonic forces of a made-up field."""
+    """120 molecules of the shipped set as extxyz, with the harmonic forces of a made-up field.
+
+    The smallest are left out: they are so symmetric that modes have equal curvatures, and rounding chooses
+    their directions.
+    """
     path = tmp_path_factory.mktemp("data") / "few.extxyz"
     data = qm9.load_small()
     ends = np.cumsum(data.n_atoms)
-    for i in range(120):
+    for i in range(300, 420):
         rows = slice(ends[i] - data.n_atoms[i], ends[i])
         atoms = ase.Atoms(data.species[rows], data.positions[rows])
         atoms.calc = SinglePointCalculator(atoms, energy=data.energy[i], forces=-0.1 * atoms.positions)
@@ -121,7 +127,7 @@ def test_an_empty_file_is_named(tmp_path, refusal):
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
-    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "40"]
+    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "20"]
     flags += ["--batch-size", "16", "--log-every", "3", "--checkpoint-seconds", "0.001"]
     whole = run(*flags, "--run", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
@@ -156,23 +162,13 @@ def test_resuming_with_another_config_is_refused(tmp_path, few):
 
 @pytest.mark.slow
 def test_four_devices_give_the_losses_of_one(tmp_path, few):
-    flags = [
-        *TINY,
-        *QUICK_REPORT,
-        "--data",
-        str(few),
-        "--objective",
-        "physics",
-        "--epochs",
-        "3",
-        "--batch-size",
-        "16",
-    ]
+    flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics"]
+    flags += ["--epochs", "3", "--batch-size", "16"]
     for devices in (1, 4):
         done = run(*flags, "--run", str(tmp_path / str(devices)), devices=devices)
         assert done.returncode == 0, done.stderr
     one, four = (np.array(losses(tmp_path / name)) for name in ("1", "4"))
-    np.testing.assert_allclose(four[:, 1], one[:, 1], rtol=2e-4)
+    np.testing.assert_allclose(four[:, 1], one[:, 1], rtol=1e-4)
 
 
 @pytest.mark.slow

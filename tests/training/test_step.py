@@ -14,6 +14,7 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jphys.compiling import quick_environment
 from jphys.data.loader import budget_for, make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
@@ -178,8 +179,9 @@ print(json.dumps({"devices": jax.device_count(), "losses": found}))
 @pytest.mark.slow
 def test_four_devices_give_the_losses_of_one():
     """In a process of its own, with four virtual devices; the incomplete batch is among the five."""
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    quick = os.environ | quick_environment()
+    environment = quick | {
+        "XLA_FLAGS": f"{quick.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
