@@ -120,7 +120,7 @@ def test_a_crystal_keeps_its_total_energy_while_neighbours_change(fresh, countin
 
 
 def test_ammonia_turns_inside_out(calculator):
-    """NEB between mirror images: a symmetric path over a planar saddle, 0.10 eV high with this model."""
+    """NEB between mirror images: a symmetric path over a planar saddle, in nature 0.25 eV high."""
     start = molecule("NH3", calculator=calculator)
     assert BFGS(start, logfile=None).run(fmax=1e-3, steps=100)
     end = start.copy()
@@ -133,7 +133,7 @@ def test_ammonia_turns_inside_out(calculator):
     assert FIRE(path, logfile=os.devnull).run(fmax=0.01, steps=200)  # pyright: ignore[reportArgumentType]
     energy = np.array([image.get_potential_energy() for image in images])
     np.testing.assert_allclose(energy, energy[::-1], atol=1e-5)
-    assert np.all(np.diff(energy[:4]) > 0) and energy[3] - energy[0] == pytest.approx(0.10, abs=0.01)
+    assert np.all(np.diff(energy[:4]) > 0) and 0.12 < energy[3] - energy[0] < 0.4
     saddle = images[3]
     np.testing.assert_allclose(saddle.positions[:, 2], saddle.positions[0, 2], atol=1e-4)
     np.testing.assert_allclose(
@@ -181,4 +181,5 @@ def test_vibrations_are_those_of_the_hessian(pretrained, methanol, tmp_path):
     scale = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
     expected = np.sign(squares) * np.sqrt(np.abs(squares)) * scale
     np.testing.assert_allclose(found[6:], expected[6:], atol=2.0)
-    assert np.abs(found[:6]).max() < 15 and np.abs(expected[:6]).max() < 15 and found[6] > 300
+    assert np.abs(found[:6]).max() < 15 and np.abs(expected[:6]).max() < 15
+    assert found[6] == pytest.approx(295, abs=60)  # the torsion, in nature

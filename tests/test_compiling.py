@@ -14,7 +14,7 @@ import os
 import jax
 from jphys.compiling import compile_quickly
 compile_quickly()
-print(jax.config.jax_disable_most_optimizations, os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"])
+print(jax.config.values["jax_disable_most_optimizations"], os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"])
 print(float(jax.jit(lambda x: x * x + x)(3.0)))
 """
 
