@@ -258,3 +258,20 @@ def test_bad_boxes_are_named():
         md.energy_fn(SHORT, 1.0, [29], fractional_coordinates=True)
     with pytest.raises(ValueError, match=r"R must have shape \(1, 3\)"):
         md.energy_fn(SHORT, 1.0, [29], box=2.0)(jnp.zeros((2, 3)))
+
+
+def test_free_space_is_strained_and_has_no_box():
+    """dE/dε of two atoms along x is the virial r·E'(r), and a box that nobody has is refused."""
+    pair = make_graph([6, 6], [[0, 0, 0], [1.5, 0, 0]])
+    R = jnp.asarray(pair.nodes.positions)
+    energy_fn = md.energy_fn(morse, MORSE, pair.nodes.species)
+
+    def strained(strain):
+        return energy_fn(R, perturbation=jnp.eye(3) + strain)
+
+    slope = jax.grad(lambda r: energy_fn(jnp.array([[0.0, 0, 0], [1.0, 0, 0]]) * r))(1.5)
+    expected = np.zeros((3, 3))
+    expected[0, 0] = 1.5 * float(slope)
+    np.testing.assert_allclose(jax.grad(strained)(jnp.zeros((3, 3))), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="box must not be given in free space"):
+        energy_fn(R, box=10.0)

@@ -246,9 +246,21 @@ def test_a_list_that_is_too_small_says_so(params):
     found = lists.allocate(R)
     dense = found.update(0.3 * R)
     assert bool(dense.did_buffer_overflow)
+    assert bool(dense.update(R).did_buffer_overflow)
     close = Atoms("Cu40", 0.3 * atoms.positions)
     again = jax.jit(energy)(0.3 * R, lists.allocate(0.3 * R))
     assert float(again) == pytest.approx(graph_energy(params, close), rel=1e-4)
+
+
+@pytest.mark.parametrize(("edge", "few", "many"), [(8.0, 0.1, 1.0), (24.0, 1.0, 0.2)])
+def test_a_list_remembers_that_it_was_too_small(params, edge, few, many):
+    """Many pairs and few again: in a small box a dense cluster has few, since images are far."""
+    atoms = Atoms("Cu40", np.random.default_rng(5).uniform(0, edge, (40, 3)), cell=[edge] * 3, pbc=True)
+    lists, _, R = made(params, atoms)
+    update = jax.jit(lambda neighbor, R: neighbor.update(R))
+    full = update(lists.allocate(few * R), many * R)
+    assert bool(full.did_buffer_overflow) and bool(update(full, few * R).did_buffer_overflow)
+    assert not bool(lists.allocate(many * R).did_buffer_overflow)
 
 
 def test_bonds_reach_the_model(params):

@@ -73,13 +73,14 @@ def energy_fn(
 
 
 def _free(energy, params, molecule: Graph):
-    """Energy over all pairs in free space."""
+    """Energy over all pairs in free space, which has no box; strained by jax-md's `perturbation`."""
+    lattice = Lattice(None, False)
 
-    def compute(R, *, params=params, **_):
+    def compute(R, *, params=params, box=None, perturbation=None, **_):
         _check_shape(R, molecule)
-        cell = jnp.zeros((1, 3, 3), R.dtype)
-        graph = with_positions(molecule, R)
-        return energy(params, graph._replace(globals=graph.globals._replace(cell=cell)))[0]
+        positions, cell = lattice.place(R, lattice.matrix(box), perturbation)
+        graph = with_positions(molecule, positions)
+        return energy(params, graph._replace(globals=graph.globals._replace(cell=cell[None])))[0]
 
     return compute
 

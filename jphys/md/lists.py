@@ -131,7 +131,11 @@ class Lists:
             found = neighbors.found.update(wrapped, box=_triangular(matrix))
         else:
             found = neighbors.found.update(R)
-        return self._finish(found, R, matrix)
+        made = self._finish(found, R, matrix)
+        # Whoever looks after many steps has to see that one of them had no room.
+        return dataclasses.replace(
+            made, did_buffer_overflow=made.did_buffer_overflow | neighbors.did_buffer_overflow
+        )
 
     def outdated(self, R, matrix, neighbors: Neighbors, ahead):
         """Whether a pair may be within the cutoff that was beyond reach at the reference.
