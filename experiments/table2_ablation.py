@@ -104,8 +104,6 @@ def losses_of(row: Row, family: ObjectiveConfig) -> ObjectiveConfig:
 def train_config(config: Config, row: Row, family: str, seed: int) -> TrainConfig:
     """One training of the table."""
     smoke = config.preset == "smoke"
-    if smoke:  # compiling is most of what it does
-        compile_quickly()
     report = ReportConfig(sigmas=(0.1,), fmaxes=(0.01,))
     if smoke:
         report = ReportConfig(molecules=4, sigmas=(0.1,), fmaxes=(0.01,), max_steps=20, xtb_molecules=0)

@@ -273,5 +273,9 @@ def test_free_space_is_strained_and_has_no_box():
     expected = np.zeros((3, 3))
     expected[0, 0] = 1.5 * float(slope)
     np.testing.assert_allclose(jax.grad(strained)(jnp.zeros((3, 3))), expected, atol=1e-5)
-    with pytest.raises(ValueError, match="box must not be given in free space"):
-        energy_fn(R, box=10.0)
+    same = md.energy_fn(morse, MORSE, pair.nodes.species, space.free()[0])
+    strain = jnp.eye(3).at[0, 0].set(1.1)
+    assert float(same(R, perturbation=strain)) == pytest.approx(float(energy_fn(R, perturbation=strain)))
+    for free in (energy_fn, same):
+        with pytest.raises(ValueError, match="box must not be given in free space"):
+            free(R, box=10.0)

@@ -91,6 +91,9 @@ def _nearest_images(energy, params, molecule: Graph, displacement_fn, cutoff: fl
 
     def compute(R, *, params=params, **kwargs):
         _check_shape(R, molecule)
+        box = kwargs.get("box")
+        if free and box is not None:
+            raise ValueError("box must not be given in free space")
         # An "image" of one unit cell per Å carries what the space adds to the plain difference.
         ends, starts = R[molecule.senders], R[molecule.receivers]
         vectors = jax.vmap(functools.partial(displacement_fn, **kwargs))(ends, starts)
@@ -98,8 +101,8 @@ def _nearest_images(energy, params, molecule: Graph, displacement_fn, cutoff: fl
             edges=molecule.edges._replace(shifts=vectors - (ends - starts)),
             globals=molecule.globals._replace(cell=jnp.eye(3, dtype=R.dtype)[None]),
         )
-        value, box = energy(params, graph)[0], kwargs.get("box")
-        if free or cutoff is None or box is None:
+        value = energy(params, graph)[0]
+        if cutoff is None or box is None:
             return value
         return _nan_unless(jnp.min(heights(as_matrix(box))) >= 2.0 * ROUNDED * cutoff, value, R)
 
