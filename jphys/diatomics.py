@@ -85,28 +85,41 @@ def two_atom_graph(species, distances) -> Graph:
     )
 
 
-def diatomic_loss(potential, params, index, key):
-    """Deviation of the pull between two atoms alone from their Morse curve, relative to it: (n_graph,).
+class Drawn(NamedTuple):
+    """Pairs of atoms, one for each of n structures."""
 
-        x² = (E'(d) − E'_Morse(d))² / (WEAKEST² + E'_Morse(d)²),   pseudo-Huber beyond x = 0.3.
+    graph: Graph  # of n pairs
+    distances: jax.Array  # (n,) Å
+    curve: tuple[jax.Array, jax.Array, jax.Array]  # (n,) length, depth and width each
 
-    Every structure, by its index, draws a pair of the elements that the model knows and a distance from
-    0.55 of their summed covalent radii to the cutoff: below half of them the Transformer feels no difference;
-    what nothing teaches it in between need not repel. Elements without constants are left out; 0 where none
-    are left.
+
+def draw_diatomics(potential, index, key) -> Drawn | None:
+    """A pair of the elements that the model knows for every structure, by its index (n,).
+
+    Distances are uniform from 0.55 of the summed covalent radii to the cutoff: below half of them the
+    Transformer feels no difference; what nothing teaches it in between need not repel. Elements without
+    constants are left out; None where none are left.
     """
     fitted = {z for z, _ in potential.config.reference_energies} or set(range(potential.config.max_z + 1))
     curves = jax.tree.map(jnp.asarray, diatomics_of(fitted))
     if not len(curves.length):
-        return jnp.zeros(len(index))
+        return None
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(index)
     which = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(curves.length)))(keys[:, 0])
     species, *curve = (array[which] for array in curves)
     nearest = CLOSEST * jnp.asarray(COVALENT_RADIUS, jnp.float32)[species].sum(axis=1)
     distances = nearest + (potential.cutoff - nearest) * jax.vmap(jax.random.uniform)(keys[:, 1])
+    return Drawn(two_atom_graph(species, distances), distances, tuple(curve))
 
-    def energy(distances):
-        return jnp.sum(potential.energy(params, two_atom_graph(species, distances)))
 
-    pull, expected = jax.grad(energy)(distances), morse_pull(distances, *curve)
+def diatomic_loss(forces, drawn: Drawn):
+    """Deviation of the pull between two atoms alone from their Morse curve, relative to it: (n,).
+
+        x² = (E'(d) − E'_Morse(d))² / (WEAKEST² + E'_Morse(d)²),   pseudo-Huber beyond x = 0.3.
+
+    Args:
+        forces: (2n, 3) eV/Å on the atoms of the pairs.
+        drawn: the pairs.
+    """
+    pull, expected = -forces[1::2, 0], morse_pull(drawn.distances, *drawn.curve)
     return pseudo_huber((pull - expected) ** 2 / (WEAKEST**2 + expected**2), OUTLIER)

@@ -174,7 +174,8 @@ def check_atoms(atoms) -> None:
     """Whether a Graph can stand for an ase.Atoms.
 
     Raises:
-        ValueError: for partly periodic boundaries, initial charges and initial magnetic moments.
+        ValueError: for partly periodic boundaries, initial charges and magnetic moments, and a charge or
+            an open shell in `atoms.info`.
     """
     if atoms.pbc.any() and not atoms.pbc.all():
         raise ValueError(f"pbc must be all true or all false, got {atoms.pbc.tolist()}")
@@ -185,10 +186,19 @@ def check_atoms(atoms) -> None:
         if np.any(values):
             index = int(np.flatnonzero(np.reshape(values, (len(atoms), -1)).any(axis=1))[0])
             raise ValueError(f"{name} must be zero: a Graph has none, got {values[index]} at atom {index}")
+    for name, neutral in (("charge", (0,)), ("spin", (0, 1))):  # as other calculators read them; 2S + 1
+        if atoms.info.get(name, 0) not in neutral:
+            raise ValueError(
+                f"info[{name!r}] must be {neutral[-1]} or absent: a Graph has none, got {atoms.info[name]}"
+            )
 
 
-def batch(graphs: Sequence[Graph]) -> Graph:
+def batch(graphs: Sequence[Graph], *, xp=np) -> Graph:
     """One Graph that holds the given graphs side by side, in order.
+
+    Args:
+        graphs: padded ones too.
+        xp: jax.numpy where they are traced.
 
     Raises:
         ValueError: for an empty sequence.
@@ -198,7 +208,7 @@ def batch(graphs: Sequence[Graph]) -> Graph:
     offsets = np.cumsum([0] + [len(g.nodes.species) for g in graphs[:-1]], dtype=np.int32)
 
     def join(parts):
-        return np.concatenate([np.asarray(part) for part in parts])
+        return xp.concatenate([xp.asarray(part) for part in parts])
 
     return Graph(
         nodes=Nodes(*(join(field) for field in zip(*(g.nodes for g in graphs)))),

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from jphys.auxiliary import auxiliary_loss
 from jphys.derivatives import energy_and_forces
-from jphys.diatomics import diatomic_loss
+from jphys.diatomics import diatomic_loss, draw_diatomics
 from jphys.fragments import Sides
-from jphys.graph import Graph, hide_atoms, with_positions
+from jphys.graph import Graph, batch, hide_atoms, with_positions
 from jphys.modes import Modes
 from jphys.ops import graph_of_node, pseudo_huber, safe_norm, sum_over_graphs
 from jphys.prior import Prior, prior_energy
@@ -40,7 +40,7 @@ class ObjectiveConfig:
     """λ of the relative deviation from the classical prior's forces at p + δ, without unit."""
     curvature: float = 0.0
     """λ of the relative deviation from the prior's curvature, by the difference of the forces at p ± δ with
-    small δ, in a quarter of the steps; without unit."""
+    small δ, of structures that a batch holds twice; without unit."""
     diatomics: float = 0.0
     """λ of the relative deviation from the Morse curves of two atoms alone (`jphys.diatomics`), without unit;
     elements that have none there are left out."""
@@ -123,10 +123,15 @@ PHYSICS = ObjectiveConfig(
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
 CUTS = (0.3, 300.0)  # eV/Å²; between them lies the limit below which modes are displaced
-BOTH_WAYS = 0.25  # of the steps look at p − δ as well, with δ times SMALL, where the curvature has a weight
-SMALL = 0.2
+TWICE = 0.25  # of the places of a batch hold structures twice where the curvature has a weight
+SMALL = 0.2  # of δ for structures that come twice
 ROUNDING = 1e-8  # eV per mode; differences of forces below this are rounding in float32
 OUTLIER = 0.3  # relative deviation of the restoring force beyond which it counts linearly
+
+
+def members_twice(config: ObjectiveConfig, batch_size: int) -> int:
+    """Structures of every batch that take two places, for their curvature."""
+    return max(1, round(TWICE * batch_size / 2)) if config.curvature else 0
 
 
 class Labels(NamedTuple):
@@ -163,11 +168,11 @@ def bound_loss(energy, displaced_energy, graph: Graph):
     return jnp.where(graph.globals.mask, jax.nn.relu(energy - displaced_energy), 0.0)
 
 
-def restoring_loss(forces, prior_forces, labels: Labels, graph: Graph, soft: float, floor: float):
+def restoring_loss(amplitudes, prior_amplitudes, labels: Labels, soft: float, floor: float):
     """Deviation from the prior's forces relative to them, in the norm of the prior's own energy.
 
     With ‖F‖² = (1/m) Σ_c (v_c·F)²/(Λ_c + soft) over the m modes c of the prior (twice the energy per mode
-    that a harmonic well with that force holds, eV):
+    that a harmonic well with that force holds, eV), from amplitudes v_c·F (n_graph, n) eV/Å:
 
         x² = ‖F − F_prior‖² / (floor + ‖F_prior‖²),   pseudo-Huber beyond x = 0.3.
 
@@ -178,17 +183,36 @@ def restoring_loss(forces, prior_forces, labels: Labels, graph: Graph, soft: flo
     the force at its bottom. A network knows that force, that is, where the minimum lies, to some 0.01 Å;
     where it is only asked for forces, it keeps its well flat over that width.
     """
-    modes = labels.modes
-    if modes is None:
-        raise ValueError("labels.modes must be given for losses of the prior, got None")
+    modes = _known(labels.modes)
     weights = jnp.where(modes.real, 1.0 / (modes.curvatures + soft), 0.0)
 
     def norm(values):
-        rows = _dense(values, labels.local, modes.curvatures.shape[1] // 3, graph)
-        amplitudes = jnp.einsum("gic,gi->gc", modes.vectors, rows.reshape(modes.curvatures.shape))
-        return jnp.sum(weights * amplitudes**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
+        return jnp.sum(weights * values**2, axis=-1) / jnp.maximum(modes.real.sum(axis=-1), 1)
 
-    return pseudo_huber(norm(forces - prior_forces) / (floor + norm(prior_forces)), OUTLIER)
+    deviation = norm(amplitudes - prior_amplitudes) / (floor + norm(prior_amplitudes))
+    return pseudo_huber(deviation, OUTLIER)
+
+
+def mode_amplitudes(forces, labels: Labels, graph: Graph):
+    """v_c·F of forces (n_node, 3) along the modes of the prior: (n_graph, n)."""
+    modes = _known(labels.modes)
+    rows = _dense(forces, labels.local, modes.curvatures.shape[1] // 3, graph)
+    return jnp.einsum("gic,gi->gc", modes.vectors, rows.reshape(modes.curvatures.shape))
+
+
+def _known(modes: Modes | None) -> Modes:
+    if modes is None:
+        raise ValueError("labels.modes must be given for losses of the prior, got None")
+    return modes
+
+
+def _twin(index):
+    """For structures that a batch holds twice: the place of the other one (n_graph,), whether there is
+    one, and whether it comes earlier."""
+    place = jnp.arange(len(index))
+    same = (index[:, None] == index) & (index >= 0) & (place[:, None] != place)
+    twin = jnp.argmax(same, axis=1)
+    return twin, same.any(axis=1), same.any(axis=1) & (twin < place)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):
@@ -207,22 +231,25 @@ def _dense(values, local, n_atom: int, graph: Graph):
     return empty.at[graph_of_node(graph), local].add(masked)
 
 
-def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int, *, still=None):
+def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_atom: int):
     """Random displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
     Either Gaussian with standard deviation `noise` on every coordinate, or thermal along some modes of
     the prior, with `temperature`·u³, u from U(0, 1]: most are near the minimum. Some are taken apart too,
-    and the fraction `still`, that of the config where not given, stays where it is.
+    and the fraction `still` stays where it is. Where a batch holds a structure twice, for its curvature,
+    it gets SMALL·δ in one place and −SMALL·δ in the other, and does not stay.
     """
-    still = config.still if still is None else still
+    _, both_ways, back = _twin(labels.index)
+    still = jnp.where(both_ways, 0.0, config.still)
+    scale = jnp.where(both_ways, jnp.where(back, -SMALL, SMALL), 1.0)
 
-    def draw(index):
+    def draw(index, still):
         gauss, size, rest, kind, gate = jax.random.split(jax.random.fold_in(key, index), 5)
         level = 1.0 - jax.random.uniform(size)
         moves = jax.random.uniform(rest) >= still
         return jax.random.normal(gauss, (n_atom, 3)), level, moves, jax.random.uniform(kind), gate
 
-    gauss, level, moves, kind, gate = jax.vmap(draw)(labels.index)
+    gauss, level, moves, kind, gate = jax.vmap(draw)(labels.index, still)
     noise = config.noise * (level if config.noise_varies else jnp.ones_like(level))[:, None, None] * gauss
     if labels.modes is not None and config.thermal:
         hot = _thermal(gauss, config.temperature * level**3, gate, labels.modes, config.soft)
@@ -230,7 +257,7 @@ def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_
     if labels.sides is not None and config.apart:
         stable = _dense(graph.nodes.positions, labels.local, n_atom, graph)
         noise += jax.vmap(functools.partial(_taken_apart, key, config))(labels.index, stable, labels.sides)
-    noise *= moves[:, None, None]
+    noise *= (moves * scale)[:, None, None]
     return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
 
 
@@ -294,11 +321,8 @@ def losses(
     else:
         energy = potential.energy(params, graph)
     found["energy"] = energy_loss(energy, labels.energy, graph)
-    if config.displaces:
-        found |= _displaced_losses(potential, params, graph, energy, labels, config, n_atom, displace_key)
-    if config.diatomics:
-        found["diatomics"] = diatomic_loss(potential, params, labels.index, jax.random.fold_in(key, 2))
-        found["diatomics"] = jnp.where(graph.globals.mask, found["diatomics"], 0.0)
+    if config.displaces or config.diatomics:
+        found |= _losses_elsewhere(potential, params, graph, energy, labels, config, n_atom, displace_key)
     if config.auxiliary and potential.auxiliary is not None:
         columns, estimates = potential.config.auxiliary_elements, potential.auxiliary(params, graph)
         found["auxiliary"] = auxiliary_loss(estimates, columns, labels.scale, graph)
@@ -311,37 +335,43 @@ def losses(
     return found
 
 
-def _displaced_losses(potential, params, graph, energy, labels, config, n_atom, key) -> dict[str, Any]:
+def _losses_elsewhere(potential, params, graph, energy, labels, config, n_atom, key) -> dict[str, Any]:
+    """Losses at displaced positions and of two atoms alone.
+
+    All forces come from one gradient, over one graph: a second one takes as long to compile again.
+    """
+    pair_key = jax.random.fold_in(key, 2**31 - 1)  # beyond all structures, by which the rest is drawn
     stable = graph.nodes.positions
-    both_ways = jax.random.bernoulli(jax.random.fold_in(key, 2**31 - 1), BOTH_WAYS)
-    both_ways &= config.curvature > 0
-    # A structure that does not move has no difference of forces.
-    still = jnp.where(both_ways, 0.0, config.still)
-    displacement = displacements(key, labels, graph, config, n_atom, still=still)
-    displacement *= jnp.where(both_ways, SMALL, 1.0)
-    displaced = with_positions(graph, stable + displacement)
-    if not config.uses_prior:
-        return {"bound": bound_loss(energy, potential.energy(params, displaced), graph)}
-
-    def prior_forces(positions):
-        return -jax.grad(prior_energy)(positions, stable, labels.prior)
-
-    def compared(forces, expected, floor: float):
-        return restoring_loss(forces, expected, labels, graph, config.soft, floor)
-
-    @jax.checkpoint  # else steps that go one way fill the memory of the other way with zeros
-    def way_back(params, forces):
-        back = stable - displacement
-        _, opposite = energy_and_forces(potential)(params, with_positions(graph, back))
-        return compared(forces - opposite, expected - prior_forces(back), ROUNDING)
-
-    found, expected = {}, prior_forces(stable + displacement)
-    displaced_energy, forces = energy_and_forces(potential)(params, displaced)
+    pairs = draw_diatomics(potential, labels.index, pair_key) if config.diatomics else None
+    displaced = graph
+    if config.displaces:
+        displaced = with_positions(graph, stable + displacements(key, labels, graph, config, n_atom))
+    found = {}
+    if config.uses_prior:
+        joined = displaced if pairs is None else batch([displaced, pairs.graph], xp=jnp)
+        energies, forces = energy_and_forces(potential)(params, joined)
+        displaced_energy, pair_forces = energies[: len(energy)], forces[len(stable) :]
+        found |= _prior_losses(forces[: len(stable)], displaced, stable, labels, config)
+    else:
+        displaced_energy = potential.energy(params, displaced) if config.bound else energy
+        pair_forces = None if pairs is None else energy_and_forces(potential)(params, pairs.graph)[1]
     if config.bound:
         found["bound"] = bound_loss(energy, displaced_energy, graph)
+    if config.diatomics:
+        loss = jnp.zeros_like(energy) if pairs is None else diatomic_loss(pair_forces, pairs)
+        found["diatomics"] = jnp.where(graph.globals.mask, loss, 0.0)
+    return found
+
+
+def _prior_losses(forces, displaced: Graph, stable, labels: Labels, config) -> dict[str, Any]:
+    """Restoring forces and curvature, beside the prior's."""
+    expected = -jax.grad(prior_energy)(displaced.nodes.positions, stable, labels.prior)
+    ours, theirs = (mode_amplitudes(values, labels, displaced) for values in (forces, expected))
+    found = {}
     if config.restore:
-        found["restore"] = compared(forces, expected, config.floor)
+        found["restore"] = restoring_loss(ours, theirs, labels, config.soft, config.floor)
     if config.curvature:
-        nothing = jnp.zeros_like(energy)
-        found["curvature"] = jax.lax.cond(both_ways, way_back, lambda *_: nothing, params, forces)
+        twin, both_ways, _ = _twin(labels.index)
+        across = restoring_loss(ours - ours[twin], theirs - theirs[twin], labels, config.soft, ROUNDING)
+        found["curvature"] = jnp.where(both_ways, across, 0.0)
     return found

@@ -83,6 +83,8 @@ def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cel
     freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
     while len(chosen):
         for i in chosen[np.isfinite(margin[chosen])]:
+            if not np.isfinite(starts[i].nodes.positions).all():
+                continue  # ends nonfinite at once, whatever its edges
             starts[i] = with_edges_within(starts[i], float(cutoff[i]) + SKIN, bonds_of=graphs[i])
         how = {"chosen": chosen, "freedom": freedom, "max_steps": max_steps - taken, "relax_cell": relax_cell}
         bank = lanes.run(stepper, energy_function(potential), params, starts, bar=bar, **how, **settings)
@@ -142,7 +144,13 @@ def check_request(potential, graphs, *, fmaxes, max_steps: int, n_lanes: int) ->
     for name, value, least in (("max_steps", max_steps, 0), ("n_lanes", n_lanes, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+    if isinstance(graphs, Graph) or not isinstance(graphs, Sequence):
+        raise ValueError(f"graphs must be a sequence of Graph, got one {type(graphs).__name__}")
     for index, graph in enumerate(graphs):
+        if not isinstance(graph, Graph):
+            raise ValueError(
+                f"graphs must hold Graph (from_ase makes one), got {type(graph).__name__} at {index}"
+            )
         if len(graph.n_node) != 1 or not len(graph.nodes.species):
             shape = f"{len(graph.n_node)} structures, {len(graph.nodes.species)} atoms"
             raise ValueError(
@@ -172,9 +180,11 @@ def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.nda
 def _collect(energy, params, rests: list[Rest], relax_cell: bool) -> Relaxation:
     """Results of one threshold."""
     graphs = [rest.graph for rest in rests]
+    finite = np.array([bool(np.isfinite(graph.nodes.positions).all()) for graph in graphs], bool)
     return Relaxation(
         graphs=graphs,
-        energy=energies(energy, params, graphs),
+        # No pair of a crystal is found where positions are NaN, and no pair has no energy.
+        energy=np.where(finite, energies(energy, params, graphs), np.nan),
         forces=[rest.forces for rest in rests],
         stress=stresses(energy, params, graphs) if relax_cell else None,
         fmax=np.array([rest.fmax for rest in rests]),

@@ -8,7 +8,8 @@ from known_surfaces import as_potential
 
 import jphys
 from jphys import ops
-from jphys.diatomics import diatomic_loss, diatomics_of, morse_pull, two_atom_graph
+from jphys.derivatives import energy_and_forces
+from jphys.diatomics import diatomic_loss, diatomics_of, draw_diatomics, morse_pull, two_atom_graph
 from jphys.graph import validate
 
 NEWTON_PER_METRE = 16.0218  # of 1 eV/Å²
@@ -65,8 +66,33 @@ def test_the_pull_is_the_slope_of_the_curve():
 
 def test_the_loss_is_zero_on_the_curves_alone():
     index, key = jnp.arange(200), jax.random.key(0)
-    right, flat, stiff = (diatomic_loss(as_potential(morse), s, index, key) for s in (1.0, 0.0, 2.0))
+
+    def loss(strength, index):
+        drawn = draw_diatomics(as_potential(morse), index, key)
+        assert drawn is not None
+        return diatomic_loss(energy_and_forces(morse)(strength, drawn.graph)[1], drawn)
+
+    right, flat, stiff = (loss(strength, index) for strength in (1.0, 0.0, 2.0))
     assert float(right.max()) < 1e-6
     assert 0.1 < float(flat.mean()) < 0.6 and 0.1 < float(stiff.mean()) < 0.6
-    np.testing.assert_array_equal(flat, diatomic_loss(as_potential(morse), 0.0, index, key))
-    np.testing.assert_array_equal(flat[7:9], diatomic_loss(as_potential(morse), 0.0, index[7:9], key))
+    np.testing.assert_array_equal(flat, loss(0.0, index))
+    np.testing.assert_array_equal(flat[7:9], loss(0.0, index[7:9]))
+
+
+def test_pairs_behind_a_padded_batch_feel_the_same_forces():
+    """As the training step joins them: the padding then lies in the middle."""
+    potential = jphys.make_potential(jphys.TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6))
+    water = jphys.make_graph([8, 1, 1], [[0, 0, 0.1], [0, 0.8, -0.5], [0, -0.8, -0.5]])
+    padded = jphys.graph.pad(water, 6, 10, 2)
+    params = jax.jit(potential.init)(jax.random.key(0), water)
+    pairs = two_atom_graph(jnp.array([[1, 8], [7, 7]]), jnp.array([1.0, 1.4]))
+    compute = jax.jit(energy_and_forces(potential))
+    apart = [compute(params, graph) for graph in (padded, pairs)]
+
+    @jax.jit
+    def joined(params):
+        return energy_and_forces(potential)(params, jphys.graph.batch([padded, pairs], xp=jnp))
+
+    for together, *parts in zip(joined(params), *apart):
+        np.testing.assert_allclose(together, np.concatenate(parts), atol=1e-5)
+    assert np.abs(apart[1][1]).max() > 0.1

@@ -99,6 +99,15 @@ def test_what_a_graph_has_no_place_for_is_refused():
         graphs.from_ase(spins)
 
 
+@pytest.mark.parametrize(("name", "value"), [("charge", -1), ("spin", 3)])
+def test_charge_and_open_shell_in_info_are_refused(name, value):
+    """Where other calculators read them; a neutral singlet may say so."""
+    neutral = Atoms("OH2", WATER, info={"charge": 0, "spin": 1})
+    assert len(graphs.from_ase(neutral).nodes.species) == 3
+    with pytest.raises(ValueError, match=rf"info\['{name}'\] must be . or absent: .* got {value}"):
+        graphs.from_ase(Atoms("OH2", WATER, info={name: value}))
+
+
 def test_batch_refuses_nothing():
     with pytest.raises(ValueError, match="graphs must hold at least one graph, got an empty sequence"):
         graphs.batch([])

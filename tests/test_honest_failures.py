@@ -4,6 +4,8 @@ For jphys.relax and jphys.simulate with the pretrained potential; those of the C
 test_calculator.py.
 """
 
+from typing import Any
+
 import ase
 import numpy as np
 import pytest
@@ -42,8 +44,27 @@ def test_a_relaxation_reports_each_structure_by_itself(pretrained):
     assert found.energy[3] == pytest.approx(found.energy[1], abs=1e-3)
 
 
+def test_a_crystal_of_nowhere_has_no_energy(pretrained):
+    """No pair is found where positions are NaN; the energy is not that of atoms alone."""
+    potential, params = pretrained
+    crystal = ase.Atoms("CO", [[0, 0, 0], [1.2, 0, 0]], cell=[6.0, 6.0, 6.0], pbc=True)
+    graph = from_ase(crystal, cutoff=potential.cutoff)
+    lost = with_positions(graph, np.where([[True], [False]], np.nan, graph.nodes.positions).astype("f4"))
+    found = jphys.relax(potential, params, [lost, graph], max_steps=5)
+    assert found.status[0] == "nonfinite" and np.isfinite(found.energy).tolist() == [False, True]
+
+
 def test_a_relaxation_refuses_what_is_no_structure(pretrained):
     potential, params = pretrained
+    water: Any = molecule("H2O")
+    wrong: Any
+    for wrong, said in (
+        ([water], "graphs must hold Graph .* got Atoms at 0"),
+        (from_ase(water), "graphs must be a sequence of Graph, got one GraphsTuple"),
+        (water, "graphs must be a sequence of Graph, got one Atoms"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            jphys.relax(potential, params, wrong)
     with pytest.raises(ValueError, match="at least one atom, got 1 structures, 0 atoms in graph 1"):
         jphys.relax(potential, params, [from_ase(atoms) for atoms in (molecule("H2O"), ase.Atoms())])
     lost = molecule("H2O")

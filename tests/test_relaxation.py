@@ -180,6 +180,29 @@ def test_new_edges_compile_nothing():
     assert len(traces) <= 6  # the loop, energies and stress: each traced once or twice, whatever the edges
 
 
+def test_structures_of_any_size_share_one_compilation():
+    """Molecules of two to ten atoms and two crystals; the loop is traced as often as for a single pair."""
+    counts = []
+    pair = make_graph([29, 29], np.array([[0, 0, 0], [2.9, 0, 0]], np.float32))
+    rng = np.random.default_rng(4)
+    mixed = [
+        make_graph(np.full(n, 29), 2.6 * np.argwhere(np.ones((3, 3, 3)))[:n] + rng.normal(0, 0.05, (n, 3)))
+        for n in (2, 3, 5, 8, 10)
+    ]
+    mixed += [from_ase(fcc(1.03, repeat=repeat), cutoff=WELL.cutoff) for repeat in (1, 2)]
+    for graphs in ([pair], mixed):
+        traces = []
+
+        def counted(params, graph, traces=traces):
+            traces.append(len(graph.nodes.species))
+            return energy(params, graph)
+
+        potential = Potential(CONFIG, WELL.cutoff, WELL.init, counted, atom_energies)
+        assert jphys.relax(potential, ONE, graphs, max_steps=500).converged.all()
+        counts.append(len(traces))
+    assert counts[1] <= counts[0]
+
+
 def test_bonds_stay_where_edges_are_found_anew():
     positions = scattered()
     species, bonds = np.full(len(positions), 6), [(0, 1, 1), (5, 7, 2)]

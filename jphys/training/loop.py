@@ -122,7 +122,7 @@ def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
             continue
         chosen = run.plan[number].reshape(-1)
         guilty = chosen[~report.finite & (chosen >= 0)]
-        suspects = guilty if len(guilty) else chosen[chosen >= 0]
+        suspects = np.unique(guilty if len(guilty) else chosen[chosen >= 0])
         names = ", ".join(run.data.train.structures.name[suspects])
         what = "loss" if len(guilty) else "gradient"
         raise NonFiniteLoss(

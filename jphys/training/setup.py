@@ -12,6 +12,7 @@ from jphys.data.scaled import ScaledSet
 from jphys.data.splits import split
 from jphys.data.structures import Structures, take
 from jphys.models import MessagePassingConfig, Potential, make_potential
+from jphys.objectives import members_twice
 from jphys.training.config import TrainConfig, check_losses
 from jphys.training.optimizer import make_optimizer
 from jphys.training.step import Step, TrainState, data_mesh, make_step, start_state
@@ -138,7 +139,11 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
         with_prior=config.losses.uses_prior,
     )
     sizes, shards = data.train.structures.n_atoms, mesh.size
-    epochs = [plan_epoch(sizes, config.batch_size, shards, config.seed, e) for e in range(config.epochs)]
+    twice = members_twice(config.losses, config.batch_size)
+    epochs = [
+        plan_epoch(sizes, config.batch_size, shards, config.seed, epoch, twice=twice)
+        for epoch in range(config.epochs)
+    ]
     plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
     budget = budget_for(dataset, plan)
     params = start_parameters(potential, dataset, plan[0, 0], budget, config.seed)

@@ -157,7 +157,7 @@ potential = make_potential(TransformerConfig(channels=16, blocks=1, heads=4, n_b
 found = {}
 for count in (1, 4):
     mesh = Mesh(np.array(jax.devices()[:count]), ("data",))
-    plan = np.concatenate([plan_epoch(chosen.n_atoms, 8, count, 0, epoch) for epoch in range(2)])
+    plan = np.concatenate([plan_epoch(chosen.n_atoms, 8, count, 0, epoch, twice=1) for epoch in range(2)])
     budget = budget_for(dataset, plan)
     graph, _ = take_batch(dataset, plan[0, 0], budget)
     params = jax.jit(potential.init)(jax.random.key(0), graph)
