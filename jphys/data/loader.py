@@ -132,7 +132,9 @@ def _places(batch_size: int, n_shards: int, twice: int) -> np.ndarray:
     """
     room = batch_size // n_shards
     if 2 * -(-twice // n_shards) > room:
-        raise ValueError(f"batch_size must have room for {twice} structures twice, got {batch_size}")
+        raise ValueError(
+            f"batch_size must have room for {twice} structures twice, got {batch_size} on {n_shards} devices"
+        )
     shards: list[list[int]] = [[] for _ in range(n_shards)]
     for member in range(twice):
         shards[member % n_shards] += [member, member]

@@ -7,10 +7,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data import references, sources
-from jphys.data.loader import Budget, Dataset, budget_for, make_dataset, plan_epoch, take_batch
+from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
 from jphys.data.scaled import ScaledSet
 from jphys.data.splits import split
-from jphys.data.structures import Structures, take
+from jphys.data.structures import Structures, graphs, take
 from jphys.models import MessagePassingConfig, Potential, make_potential
 from jphys.objectives import members_twice
 from jphys.training.config import TrainConfig, check_losses
@@ -146,7 +146,7 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     ]
     plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
     budget = budget_for(dataset, plan)
-    params = start_parameters(potential, dataset, plan[0, 0], budget, config.seed)
+    params = start_parameters(potential, data.train.structures, config.seed)
     optimizer = make_optimizer(config, len(plan))
     step = make_step(potential, config.losses, optimizer, budget, int(sizes.max()), config.average, mesh)
     return Run(
@@ -163,7 +163,9 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     )
 
 
-def start_parameters(potential: Potential, dataset: Dataset, chosen: np.ndarray, budget: Budget, seed: int):
-    """Initial parameters, drawn with the run's seed."""
-    graph, _ = jax.jit(lambda rows: take_batch(dataset, rows, budget))(chosen)
-    return jax.jit(potential.init)(jax.random.fold_in(jax.random.key(seed), 1), graph)
+def start_parameters(potential: Potential, structures: Structures, seed: int):
+    """Initial parameters, drawn with the run's seed; one structure tells their shapes."""
+    (graph,) = graphs(take(structures, np.arange(1)), cutoff=potential.cutoff)
+    # Runs once: what XLA's optimisations take is longer than what they save.
+    init = jax.jit(potential.init, compiler_options={"xla_backend_optimization_level": 0})
+    return init(jax.random.fold_in(jax.random.key(seed), 1), graph)

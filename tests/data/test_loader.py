@@ -73,7 +73,7 @@ def test_batches_and_shards_have_nearly_the_same_size():
 def test_shards_divide_the_batch():
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 4 devices, got 6"):
         plan_epoch(np.ones(10), 6, 4, 0, 0)
-    with pytest.raises(ValueError, match="batch_size must have room for 3 structures twice, got 4"):
+    with pytest.raises(ValueError, match="room for 3 structures twice, got 4 on 2 devices"):
         plan_epoch(np.ones(10), 4, 2, 0, 0, twice=3)
 
 
