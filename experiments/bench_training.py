@@ -189,7 +189,8 @@ def main() -> None:
         )
     for name, ratio in found["ratios"].items():
         print(f"{name:60s} {ratio:5.2f}")
-    runs.write_json(config.output, {"environment": runs.environment(), **found})
+    settings = dataclasses.asdict(config) | {"output": str(config.output)}
+    runs.write_json(config.output, {"environment": runs.environment(), "config": settings, **found})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Render the tables of bench_simulation.py in docs/performance.md from its JSON files.
+"""Render the tables of bench_training.py and bench_simulation.py in docs/performance.md from their JSON.
 
     python experiments/render_bench.py docs/results/bench/*.json
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from bench_timing import report
+from bench_timing import report, table
 from pages import finish, insert
 
 
@@ -20,7 +20,7 @@ class Config:
     """Which measurements to show, and where."""
 
     measurements: tyro.conf.Positional[tuple[Path, ...]]
-    """JSON files of bench_simulation.py, in the order of the page."""
+    """JSON files of both, in the order of the page."""
     page: Path = Path(__file__).parents[1] / "docs" / "performance.md"
     """File with the tables between its two markers."""
     check: bool = False
@@ -37,11 +37,33 @@ def section(found: dict[str, Any]) -> str:
     return f"{machine}, {versions}, {load}; {sizes}, peer {config['peer']}.\n\n{report(found)}"
 
 
+def training_section(found: dict[str, Any]) -> str:
+    """Machine, sizes and tables of one file of bench_training.py."""
+    environment, config = found["environment"], found["config"]
+    machine = f"{environment['cpu_count']} virtual cores, jax {environment['packages']['jax']}"
+    sizes = f"batches of {config['batch_size']}, {config['rounds']} rounds of {config['steps']} steps"
+    steps = [
+        {
+            "step": name,
+            "molecules/s": row["molecules_per_s"],
+            "ms": row["step_ms"],
+            "fastest ms": row["fastest_step_ms"],
+            "compile s": row["compile_s"],
+        }
+        for name, row in found["steps"].items()
+    ]
+    ratios = [{"ratio": name, "measured": value} for name, value in found["ratios"].items()]
+    head = f"{machine}, revision {environment['git_revision']}; {sizes}, peer {config['peer']}."
+    return "\n\n".join([head, table(steps), table(ratios)])
+
+
 def main(config: Config) -> None:
     """Render, then write or compare."""
     found = [json.loads(path.read_text("utf-8")) for path in config.measurements]
-    tables = "\n\n".join(map(section, found))
-    made = insert(config.page.read_text("utf-8"), "simulation", tables, config.page)
+    made = config.page.read_text("utf-8")
+    for name, kind in (("training", training_section), ("simulation", section)):
+        chosen = [one for one in found if ("steps" in one) == (name == "training")]
+        made = insert(made, name, "\n\n".join(map(kind, chosen)), config.page)
     command = "experiments/render_bench.py docs/results/bench/*.json"
     finish(config.page, made, check=config.check, command=command)
 

@@ -149,5 +149,5 @@ def test_a_page_without_markers_is_refused(scripts, tmp_path):
     render = scripts("render_bench")
     page = tmp_path / "page.md"
     page.write_text("nothing")
-    with pytest.raises(ValueError, match="must have <!-- simulation:start --> once"):
+    with pytest.raises(ValueError, match="must have <!-- training:start --> once"):
         render.main(render.Config((), page=page))
