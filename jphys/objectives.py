@@ -211,8 +211,8 @@ def _twin(index):
     one, and whether it comes earlier."""
     place = jnp.arange(len(index))
     same = (index[:, None] == index) & (index >= 0) & (place[:, None] != place)
-    twin = jnp.argmax(same, axis=1)
-    return twin, same.any(axis=1), same.any(axis=1) & (twin < place)
+    twin, both_ways = jnp.argmax(same, axis=1), same.any(axis=1)
+    return twin, both_ways, both_ways & (twin < place)
 
 
 def mask_loss(logits, species, hidden, graph: Graph):

@@ -180,13 +180,16 @@ def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.nda
 def _collect(energy, params, rests: list[Rest], relax_cell: bool) -> Relaxation:
     """Results of one threshold."""
     graphs = [rest.graph for rest in rests]
+    # No pair of a crystal is found where positions are NaN, and no pair has no energy.
     finite = np.array([bool(np.isfinite(graph.nodes.positions).all()) for graph in graphs], bool)
+    stress = None
+    if relax_cell:
+        stress = np.where(finite[:, None, None], stresses(energy, params, graphs), np.nan)
     return Relaxation(
         graphs=graphs,
-        # No pair of a crystal is found where positions are NaN, and no pair has no energy.
         energy=np.where(finite, energies(energy, params, graphs), np.nan),
         forces=[rest.forces for rest in rests],
-        stress=stresses(energy, params, graphs) if relax_cell else None,
+        stress=stress,
         fmax=np.array([rest.fmax for rest in rests]),
         status=np.array([STATUS[rest.status] for rest in rests], str),
         n_steps=np.array([rest.n_steps for rest in rests], int),

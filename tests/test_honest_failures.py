@@ -50,8 +50,10 @@ def test_a_crystal_of_nowhere_has_no_energy(pretrained):
     crystal = ase.Atoms("CO", [[0, 0, 0], [1.2, 0, 0]], cell=[6.0, 6.0, 6.0], pbc=True)
     graph = from_ase(crystal, cutoff=potential.cutoff)
     lost = with_positions(graph, np.where([[True], [False]], np.nan, graph.nodes.positions).astype("f4"))
-    found = jphys.relax(potential, params, [lost, graph], max_steps=5)
+    found = jphys.relax(potential, params, [lost, graph], max_steps=5, relax_cell=True)
     assert found.status[0] == "nonfinite" and np.isfinite(found.energy).tolist() == [False, True]
+    assert found.stress is not None
+    assert np.isnan(found.stress[0]).all() and np.isfinite(found.stress[1]).all()
 
 
 def test_a_relaxation_refuses_what_is_no_structure(pretrained):

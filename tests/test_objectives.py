@@ -250,7 +250,7 @@ def test_losses_are_put_together_from_their_parts(dataset, both):
             assert found["forces"][g] == pytest.approx(((there - 1) ** 2).sum(axis=1).mean(), rel=1e-4)
 
 
-def test_curvature_is_judged_whatever_the_force_at_the_bottom(dataset, both):
+def test_curvature_is_judged_whatever_the_force_at_the_bottom(dataset):
     """A surface 1.2 times the prior, tilted by 1 eV/Å: relative deviation 0.2 where a structure comes twice,
     whatever fraction of the others stays where it is."""
     graph, labels = batch_of(dataset, [4, 7, -1, 4], room=16)

@@ -167,9 +167,14 @@ def test_four_devices_give_the_losses_of_one(tmp_path, few):
     for devices in (1, 4):
         done = run(*flags, "--run", str(tmp_path / str(devices)), devices=devices)
         assert done.returncode == 0, done.stderr
-    one, four = (np.array(losses(tmp_path / name)) for name in ("1", "4"))
-    # Rounding chooses the directions of modes of equal curvature, along which some structures are displaced.
-    np.testing.assert_allclose(four[:, 1], one[:, 1], rtol=2e-4)
+    logs = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("1", "4")]
+    one, four = ([json.loads(line)["losses"] for line in lines] for lines in logs)
+    # Rounding chooses the directions of modes of nearly equal curvature (8 of the 120 molecules have some),
+    # along which structures are displaced: restore and bound, and through them the total, see that.
+    limits = {"energy": 1e-4, "mask": 1e-4, "diatomics": 1e-4, "curvature": 1e-4, "total": 2e-4}
+    for name, limit in limits.items():
+        ours, theirs = ([row[name] for row in rows] for rows in (four, one))
+        np.testing.assert_allclose(ours, theirs, rtol=limit, err_msg=name)
 
 
 @pytest.mark.slow
