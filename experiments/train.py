@@ -10,17 +10,19 @@ summary.json, recovery.npz and figures/. A killed run goes on with --resume.
 """
 
 import dataclasses
+import importlib
 import sys
+import threading
 import time
 from pathlib import Path
 
 import tyro
 
-from jphys import checkpoint, runs
+from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
-from jphys.data.structures import Structures, fingerprint, graphs
+from jphys.data.structures import Structures, fingerprint
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import Run, prepare
@@ -62,22 +64,20 @@ def parse() -> tuple[TrainConfig, Structures]:
 
 def report(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     """Summary and table of the best parameters, after summary.json, recovery.npz and figures are written."""
-    # Slow imports (jax-md, matplotlib) wait until the training is done.
+    # Slow imports (jax-md, matplotlib), done by `import_meanwhile` unless the run was quicker.
     from jphys import figures
     from jphys.reliability.recovery import table
     from jphys.reliability.report import summarise
 
-    summary, found, chosen = summarise(run, folder, began=began)
+    summary, found, chosen, params = summarise(run, folder, began=began)
     shown = folder / "figures"
     shown.mkdir(exist_ok=True)
     figures.learning_curves(folder / "metrics.jsonl", shown / "learning_curves.png")
     figures.recovery_histogram(found, shown / "recovery.png")
     sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
     figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
-    potential, params = checkpoint.load(folder / "best")
-    if potential.pair_parameters is not None:
-        test = graphs(run.data.test.structures, cutoff=potential.cutoff)
-        figures.pair_curves(potential, params, test[:200], shown / "pair_energies.png")
+    if run.potential.pair_parameters is not None:
+        figures.pair_curves(run.potential, params, chosen, shown / "pair_energies.png")
     return summary, table(found)
 
 
@@ -91,6 +91,7 @@ def main() -> None:
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     runs.start(folder, stored, resume=config.resume)
     began -= runs.seconds_so_far(folder)  # of the processes before this one
+    import_meanwhile("jphys.figures")
     run = prepare(config, structures)
     runs.keep_data(folder, {"sha256": fingerprint(run.data.train.structures)})
     parts = (run.data.train, run.data.valid, run.data.test)
@@ -102,6 +103,11 @@ def main() -> None:
         )
         return
     print_report(*report(run, folder, began), folder)
+
+
+def import_meanwhile(module: str) -> None:
+    """Import a module in the background: XLA compiles the step meanwhile, and holds no lock of Python."""
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def print_report(summary: dict, table: str, folder: Path) -> None:

@@ -1,7 +1,9 @@
-"""Any energy function on many structures, in batches of one padded shape."""
+"""Any energy function on many structures, in batches of few padded shapes."""
 
+import collections
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,6 +11,17 @@ import numpy as np
 from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
 from jphys.ragged import round_size
+
+SPARE = 100_000
+"""Padding, in atoms and edges, that takes less time than compiling for one more shape."""
+
+
+class Room(NamedTuple):
+    """Static size of a padded batch, its padding graph included."""
+
+    n_node: int
+    n_edge: int
+    n_graph: int
 
 
 def energies(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
@@ -20,51 +33,84 @@ def energies(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> 
         graphs: m graphs.
         chunk: graphs per device call.
     """
-    compute = _compiled_energy(energy_function(potential))
-    found = [np.asarray(compute(params, padded))[:size] for padded, size in padded_batches(graphs, chunk)]
+    program = _energies(energy_function(potential))
+    found = [np.asarray(energy)[: len(sizes)] for energy, sizes in program.over(params, graphs, chunk)]
     return np.concatenate([np.zeros(0), *found])
 
 
 def evaluate(potential, params, graphs: Sequence[Graph], *, chunk: int = 64):
     """Energies (m,) eV, float64, and a list of forces (n_i, 3) eV/Å; arguments as `energies`."""
-    compute = _compiled(energy_function(potential))
+    program = _energies_and_forces(energy_function(potential))
     found, forces = [np.zeros(0)], []
-    for padded, size in padded_batches(graphs, chunk):
-        energy, force = compute(params, padded)
-        ends = np.cumsum(padded.n_node[:size])
-        found.append(np.asarray(energy)[:size])
-        forces += np.split(np.asarray(force)[: ends[-1]], ends[:-1])
+    for (energy, force), sizes in program.over(params, graphs, chunk):
+        found.append(np.asarray(energy)[: len(sizes)])
+        forces += split_atoms(force, sizes)
     return np.concatenate(found), forces
 
 
 def stresses(potential, params, graphs: Sequence[Graph], *, chunk: int = 64) -> np.ndarray:
     """Stress (m, 3, 3) eV/Å³, 0 without a cell; arguments as `energies`."""
-    compute = _compiled_stress(energy_function(potential))
-    found = [np.asarray(compute(params, padded)[2])[:size] for padded, size in padded_batches(graphs, chunk)]
+    program = _stresses(energy_function(potential))
+    found = [
+        np.asarray(stress)[: len(sizes)] for (_, _, stress), sizes in program.over(params, graphs, chunk)
+    ]
     return np.concatenate([np.zeros((0, 3, 3)), *found])
 
 
-def padded_batches(graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Graph, int]]:
-    """Padded batches of one shape, each with its number of graphs; similar sets of graphs share it."""
-    parts = [graphs[start : start + chunk] for start in range(0, len(graphs), chunk)]
-    joined = [batch(part) for part in parts]
-    n_node = max((len(one.nodes.species) for one in joined), default=0)
-    n_edge = max((len(one.senders) for one in joined), default=0)
-    room = round_size(n_node) + 1, round_size(n_edge), round_size(min(chunk, len(graphs))) + 1
-    for part, one in zip(parts, joined, strict=True):
-        yield pad(one, *room), len(part)
+def split_atoms(values, sizes: np.ndarray) -> list[np.ndarray]:
+    """Values (n_node, …) of a padded batch, one array (n_i, …) for each of its graphs."""
+    ends = np.cumsum(sizes)
+    return np.split(np.asarray(values)[: ends[-1]], ends[:-1])
+
+
+class Program:
+    """A jitted function (params, graph) over many graphs; it remembers the shapes that it is compiled for.
+
+    Graphs with no shape of their own take a larger one that is there, until all their padding would have
+    paid for compiling: a small set after a large one costs no compilation, many small sets cost one.
+    """
+
+    def __init__(self, function: Callable[[Any, Graph], Any]):
+        self.compute = jax.jit(function)
+        self._rooms: list[Room] = []
+        self._padding: collections.Counter[Room] = collections.Counter()
+
+    def over(self, params, graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """Per batch of at most `chunk` graphs, its padding at the end: what the function returns, and the
+        number of atoms of each graph."""
+        joined = [batch(graphs[start : start + chunk]) for start in range(0, len(graphs), chunk)]
+        if not joined:
+            return
+        room = self._room(joined)
+        for one in joined:
+            yield self.compute(params, pad(one, *room)), np.asarray(one.n_node)
+
+    def _room(self, joined: list[Graph]) -> Room:
+        n_node, n_edge, n_graph = (
+            max(len(column(one)) for one in joined)
+            for column in (lambda g: g.nodes.species, lambda g: g.senders, lambda g: g.n_node)
+        )
+        own = Room(round_size(n_node) + 1, round_size(n_edge), round_size(n_graph) + 1)
+        larger = [room for room in self._rooms if all(has >= needs for has, needs in zip(room, own))]
+        if larger:
+            best = min(larger, key=lambda room: (room.n_edge, room.n_node))
+            self._padding[own] += len(joined) * (best.n_edge - own.n_edge + best.n_node - own.n_node)
+            if self._padding[own] <= SPARE:
+                return best
+        self._rooms.append(own)
+        return own
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled_energy(energy):
-    return jax.jit(energy)
+def _energies(energy) -> Program:
+    return Program(energy)
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled(energy):
-    return jax.jit(energy_and_forces(energy))
+def _energies_and_forces(energy) -> Program:
+    return Program(energy_and_forces(energy))
 
 
 @functools.lru_cache(maxsize=32)
-def _compiled_stress(energy):
-    return jax.jit(energy_forces_stress(energy))
+def _stresses(energy) -> Program:
+    return Program(energy_forces_stress(energy))

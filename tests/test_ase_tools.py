@@ -169,6 +169,7 @@ def test_the_saddle_of_ammonia_has_one_imaginary_frequency(calculator, tmp_path)
     assert counts == {"bent": 0, "planar": 1}
 
 
+@pytest.mark.slow
 def test_vibrations_are_those_of_the_hessian(pretrained, methanol, tmp_path):
     """3N − 6 frequencies to 2 cm⁻¹ of jphys.hessian, of which ASE's difference formula takes one."""
     found = frequencies(methanol, tmp_path / "vibrations")

@@ -111,6 +111,7 @@ class TestPyscf:
         with pytest.raises(ValueError, match="pyscf: molecule must have an even number of electrons, got 9"):
             make_engine("pyscf").energy(np.array([8, 1]), WATER[:2], None)
 
+    @pytest.mark.slow
     def test_forces_and_curvatures_are_derivatives(self):
         """Central differences of energy and forces; the grid moves with the atoms, which they leave out."""
         step = np.zeros((3, 3))

@@ -3,7 +3,6 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,9 +37,8 @@ def batch():
     structures = take(load_small(), np.arange(64) % 16 + 200)
     data = make_dataset(structures, np.zeros(64), cutoff=5.0, margin=1.0, with_prior=True)
     chosen = np.arange(64)
-    return take_batch(data, jnp.asarray(chosen), budget_for(data, chosen[None])), int(
-        structures.n_atoms.max()
-    )
+    budget = budget_for(data, chosen[None])
+    return jax.jit(lambda rows: take_batch(data, rows, budget))(chosen), int(structures.n_atoms.max())
 
 
 def moves(batch, **changes):

@@ -11,14 +11,23 @@ from jax_md import quantity, space
 
 import jphys
 from jphys import ops
+from jphys.evaluation import evaluate
 from jphys.graph import from_ase
 from jphys.models.potential import Potential
 
 CUTOFF = 5.0
 MODEL = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=CUTOFF, max_z=30)
 POTENTIAL = jphys.make_potential(MODEL)
-ENERGY = jax.jit(POTENTIAL.energy)
-FORCES, STRESS = (jax.jit(f(POTENTIAL)) for f in (jphys.energy_and_forces, jphys.energy_forces_stress))
+STRESS = jax.jit(jphys.energy_forces_stress(POTENTIAL))
+
+
+def spheres(params, graph):
+    """½·ε·(1 − d/5 Å)³ per edge: cheap, and every edge matters."""
+    inside = jnp.maximum(1.0 - ops.edge_distances(graph) / CUTOFF, 0.0) * graph.edges.mask
+    return ops.sum_over_graphs(ops.sum_at_receivers(0.5 * params * inside**3, graph), graph)
+
+
+SPHERES, ONE = Potential(MODEL, CUTOFF, lambda key, graph: {}, spheres, spheres), jnp.float32(1.0)
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +49,22 @@ def crystals() -> dict[str, Atoms]:
     slanted.rattle(0.1, seed=2)
     oblong = bulk("NaCl", "rocksalt", a=5.6, cubic=True).repeat((3, 1, 2))
     oblong.rattle(0.1, seed=3)
-    return {"one atom": small, "triclinic": triclinic, "large": large, "slanted": slanted, "oblong": oblong}
+    # The large ones first: their compiled shape then serves the small ones.
+    return {"large": large, "slanted": slanted, "oblong": oblong, "one atom": small, "triclinic": triclinic}
 
 
-def graph_energy(params, atoms):
-    return float(ENERGY(params, from_ase(atoms, cutoff=CUTOFF))[0])
+def graph_path(params, atoms, potential=None):
+    """Energy and forces over the graph of ASE's pairs."""
+    energy, forces = evaluate(potential or POTENTIAL, params, [from_ase(atoms, cutoff=CUTOFF)])
+    return float(energy[0]), forces[0]
 
 
-def made(params, atoms, fractional=True, **settings):
+def made(params, atoms, fractional=True, potential=None, **settings):
     """neighbor_fn, energy_fn, and the positions as they want them."""
     box = atoms.cell.array.T if atoms.pbc.all() else None
     given = fractional if box is not None else None
     lists, energy = jphys.energy_neighbor_list(
-        POTENTIAL, params, atoms.numbers, box, fractional_coordinates=given, **settings
+        potential or POTENTIAL, params, atoms.numbers, box, fractional_coordinates=given, **settings
     )
     inside = (
         atoms.cell.scaled_positions(atoms.positions) if box is not None and fractional else atoms.positions
@@ -69,10 +81,9 @@ def test_one_energy_and_the_pairs_of_ase(params, name, fractional):
     fewest, most = (len(neighbor_list("i", atoms, CUTOFF + shift)) for shift in (-1e-4, 1e-4))
     assert fewest <= int(jnp.sum(found.receivers < len(atoms))) <= most  # float32 rounds at the cutoff
     assert np.all(np.diff(found.receivers) >= 0)
-    expected = graph_energy(params, atoms)
+    expected, direct = graph_path(params, atoms)
     value, gradient = jax.jit(jax.value_and_grad(energy))(R, found)
     assert float(value) == pytest.approx(expected, rel=2e-5, abs=2e-5)
-    _, direct = FORCES(params, from_ase(atoms, cutoff=CUTOFF))
     np.testing.assert_allclose(-gradient, direct, atol=2e-4)
 
 
@@ -93,15 +104,15 @@ def test_stress_is_that_of_the_graph_path_with_the_other_sign(params, name):
 @pytest.mark.parametrize(
     ("name", "fractional"), [("triclinic", True), ("triclinic", False), ("large", True), ("large", False)]
 )
-def test_wrapping_an_atom_changes_nothing(params, name, fractional):
+def test_wrapping_an_atom_changes_nothing(name, fractional):
     """Neither before the list is found, nor after it, nor between an update and the energy."""
     atoms = crystals()[name]
-    lists, energy, R = made(params, atoms, fractional)
+    lists, energy, R = made(ONE, atoms, fractional, SPHERES)
     energy = jax.jit(energy)
     moved = atoms.copy()
     moved.positions += np.random.default_rng(0).integers(-3, 4, (len(atoms), 3)) @ atoms.cell.array
-    _, _, far = made(params, moved, fractional)
-    found, expected = lists.allocate(R), graph_energy(params, atoms)
+    _, _, far = made(ONE, moved, fractional, SPHERES)
+    found, (expected, _) = lists.allocate(R), graph_path(ONE, atoms, SPHERES)
     for positions, neighbor in ((far, lists.allocate(far)), (far, found), (far, found.update(far))):
         assert float(energy(positions, neighbor)) == pytest.approx(expected, rel=5e-5, abs=5e-5)
 
@@ -111,7 +122,7 @@ def test_a_supercell_has_the_energy_of_its_cells(params):
     atoms = unit.repeat((5, 5, 5))
     lists, energy, R = made(params, atoms)
     found = jax.jit(energy)(R, lists.allocate(R))
-    assert float(found) == pytest.approx(len(atoms) * graph_energy(params, unit), rel=1e-4)
+    assert float(found) == pytest.approx(len(atoms) * graph_path(params, unit)[0], rel=1e-4)
 
 
 def free() -> dict[str, Atoms]:
@@ -128,15 +139,6 @@ def free() -> dict[str, Atoms]:
     }
 
 
-def spheres(params, graph):
-    """½·ε·(1 − d/5 Å)³ per edge: cheap, and every edge matters."""
-    inside = jnp.maximum(1.0 - ops.edge_distances(graph) / CUTOFF, 0.0) * graph.edges.mask
-    return ops.sum_over_graphs(ops.sum_at_receivers(0.5 * params * inside**3, graph), graph)
-
-
-SPHERES = Potential(MODEL, CUTOFF, lambda key, graph: {}, spheres, spheres)
-
-
 @pytest.mark.parametrize("name", ["triclinic", "free"])
 def test_cells_of_atoms_find_the_pairs_of_ase(name):
     """Sides of 28 and 30 Å: from four times cutoff + skin on, jax-md sorts atoms into cells first."""
@@ -145,9 +147,9 @@ def test_cells_of_atoms_find_the_pairs_of_ase(name):
     atoms = Atoms("Ar500", rng.uniform(0, 1, (500, 3)) @ cell, cell=cell, pbc=True)
     if name == "free":
         atoms = Atoms("Ar500", rng.uniform(-15, 15, (500, 3)))
-    one, box = jnp.float32(1.0), cell.T if name == "triclinic" else None
+    box = cell.T if name == "triclinic" else None
     lists, energy = jphys.energy_neighbor_list(
-        SPHERES, one, atoms.numbers, box, fractional_coordinates=False if name == "triclinic" else None
+        SPHERES, ONE, atoms.numbers, box, fractional_coordinates=False if name == "triclinic" else None
     )
     found = lists.allocate(jnp.asarray(atoms.positions, jnp.float32))
     assert found.found.cell_list_capacity is not None  # jax-md's word for having made cells
@@ -159,7 +161,7 @@ def test_cells_of_atoms_find_the_pairs_of_ase(name):
         found = update(found, R)
         assert not bool(found.did_buffer_overflow)
         value, gradient = jax.jit(jax.value_and_grad(energy))(R, found)
-        _, forces = jphys.energy_and_forces(SPHERES)(one, from_ase(atoms, cutoff=CUTOFF))
+        _, forces = graph_path(ONE, atoms, SPHERES)
         assert float(value) == pytest.approx(expected, rel=1e-5)
         np.testing.assert_allclose(-gradient, forces, atol=1e-5)
         atoms.positions += rng.uniform(-0.6, 0.6, (500, 3))  # farther than the skin allows
@@ -174,8 +176,7 @@ def test_free_atoms_have_one_energy(params):
         pairs = jax.jit(jax.value_and_grad(jphys.energy_fn(POTENTIAL, params, atoms.numbers)))(R)
         listed = jax.jit(jax.value_and_grad(energy))(R, lists.allocate(R))
         atoms.calc = calculator
-        expected, forces = FORCES(params, from_ase(atoms, cutoff=CUTOFF))
-        values[name] = float(expected[0])
+        values[name], forces = graph_path(params, atoms)
         for value, gradient in (pairs, listed, (atoms.get_potential_energy(), -atoms.get_forces())):
             assert float(value) == pytest.approx(values[name], rel=1e-4, abs=1e-4)
             np.testing.assert_allclose(-gradient, forces, atol=2e-4)
@@ -219,14 +220,14 @@ def test_all_pairs_of_a_crystal_need_a_box_twice_the_cutoff(params):
         else:
             energy = jax.jit(jphys.energy_fn(POTENTIAL, params, atoms.numbers, displacement))
             value = float(energy(jnp.asarray(atoms.positions, jnp.float32)))
-            assert value == pytest.approx(graph_energy(params, atoms), rel=1e-4)
+            assert value == pytest.approx(graph_path(params, atoms)[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["one atom", "large"])
-def test_a_list_is_renewed_when_the_box_shrinks(params, name):
+def test_a_list_is_renewed_when_the_box_shrinks(name):
     """Atoms stay where they are in the box; jax-md's own criterion would keep the list."""
     atoms = crystals()[name]
-    lists, energy, R = made(params, atoms)
+    lists, energy, R = made(ONE, atoms, potential=SPHERES)
     found, energy = lists.allocate(R), jax.jit(energy)
     update = jax.jit(lambda neighbor, box: neighbor.update(R, box=box))
     for factor in (0.995, 0.98, 0.96):
@@ -237,19 +238,20 @@ def test_a_list_is_renewed_when_the_box_shrinks(params, name):
         if bool(found.did_buffer_overflow):
             found = lists.allocate(R, box=box)
             assert not bool(found.did_buffer_overflow)
-        assert float(energy(R, found, box=box)) == pytest.approx(graph_energy(params, smaller), rel=1e-4)
+        expected, _ = graph_path(ONE, smaller, SPHERES)
+        assert float(energy(R, found, box=box)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_list_that_is_too_small_says_so(params):
+def test_a_list_that_is_too_small_says_so():
     atoms = Atoms("Cu40", np.random.default_rng(5).uniform(-12, 12, (40, 3)))
-    lists, energy, R = made(params, atoms)
+    lists, energy, R = made(ONE, atoms, potential=SPHERES)
     found = lists.allocate(R)
     dense = found.update(0.3 * R)
     assert bool(dense.did_buffer_overflow)
     assert bool(dense.update(R).did_buffer_overflow)
     close = Atoms("Cu40", 0.3 * atoms.positions)
     again = jax.jit(energy)(0.3 * R, lists.allocate(0.3 * R))
-    assert float(again) == pytest.approx(graph_energy(params, close), rel=1e-4)
+    assert float(again) == pytest.approx(graph_path(ONE, close, SPHERES)[0], rel=1e-4)
 
 
 @pytest.mark.parametrize(("edge", "few", "many"), [(8.0, 0.1, 1.0), (24.0, 1.0, 0.2)])

@@ -30,7 +30,7 @@ def dataset():
 def batch_of(dataset, chosen, room=4):
     budget = budget_for(dataset, np.arange(8)[None])
     budget = dataclasses.replace(budget, n_node=budget.n_node + room, n_graph=len(chosen) + 1)
-    return take_batch(dataset, np.asarray(chosen), budget)
+    return jax.jit(lambda rows: take_batch(dataset, rows, budget))(np.asarray(chosen))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jphys.elements import SYMBOLS
-from jphys.evaluation import padded_batches
+from jphys.evaluation import Program, split_atoms
 from jphys.graph import Graph, hide_atoms, with_positions
 from jphys.models.potential import Potential
 from jphys.reliability.wilson import wilson
@@ -72,22 +72,20 @@ def _check_atom(graph: Graph, atom: int) -> None:
 
 def _of_hidden(potential: Potential, params, graphs: Sequence[Graph], hidden, chunk: int) -> list[np.ndarray]:
     """p(Z) at the hidden atoms (n_i,) bool of each structure: m of (n_hidden, max_z)."""
-    compute, found = _compiled(potential), []
+    program, found = _program(potential), []
     made = [jax.tree.map(np.asarray, hide_atoms(graph, mask)) for graph, mask in zip(graphs, hidden)]
-    for padded, size in padded_batches(made, chunk):
-        log_probability = np.asarray(compute(params, padded))
-        ends = np.cumsum(padded.n_node[:size])
-        rows = np.split(log_probability[: ends[-1]], ends[:-1])
-        found += [np.exp(row[mask]) for row, mask in zip(rows, hidden[len(found) : len(found) + size])]
+    for log_probability, sizes in program.over(params, made, chunk):
+        rows = split_atoms(log_probability, sizes)
+        found += [np.exp(row[mask]) for row, mask in zip(rows, hidden[len(found) : len(found) + len(sizes)])]
     return found
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(potential: Potential):
+def _program(potential: Potential) -> Program:
     logits = potential.element_logits
     if logits is None:
         raise ValueError("potential must have a masked-atom head, this one has none")
-    return jax.jit(lambda params, graph: jax.nn.log_softmax(logits(params, graph)))
+    return Program(lambda params, graph: jax.nn.log_softmax(logits(params, graph)))
 
 
 def scan(potential: Potential, params, graph: Graph, atom: int, shifts, *, axis=(0, 0, 1)) -> np.ndarray:

@@ -67,13 +67,14 @@ def summarise(run: Run, folder: Path, *, began: float):
         began: when it began by `time.monotonic`, less the time of the processes before this one.
 
     Returns:
-        The summary, the recovery and the molecules that were relaxed.
+        The summary, the recovery, the molecules that were relaxed, and the parameters.
     """
     config, started = run.config, time.monotonic()
-    potential, params = checkpoint.load(folder / "best")
+    # The potential of the run, not the equal one of the checkpoint: what it compiled serves here, too.
+    potential, params = run.potential, checkpoint.load(folder / "best")[1]
     test = graphs(run.data.test.structures, cutoff=potential.cutoff)
-    found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
     tested = errors(run, params, run.data.test, test)
+    found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
     ended = time.monotonic()
     parts = {f"n_{part}": len(getattr(run.data, part).structures) for part in ("train", "valid", "test")}
     summary = {
@@ -95,4 +96,4 @@ def summarise(run: Run, folder: Path, *, began: float):
     }
     runs.write_json(folder / "summary.json", summary)
     recoveries.save_recovery(found, folder / "recovery.npz")
-    return summary, found, chosen
+    return summary, found, chosen, params

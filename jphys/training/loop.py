@@ -54,10 +54,11 @@ def train(run: Run, folder: Path) -> bool:
                 finished = done == len(run.plan)
                 record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - began}
                 if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
-                    record["valid"] = errors(run, state.average, run.data.valid, valid)
+                    average = jax.device_get(state.average)  # for one device, as `checkpoint.load` gives it
+                    record["valid"] = errors(run, average, run.data.valid, valid)
                     scores.append(score(record["valid"]))
                     if scores[-1] <= min(scores):
-                        checkpoint.save(folder / "best", run.potential, state.average)
+                        checkpoint.save(folder / "best", run.potential, average)
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)
                 runs.append_metrics(folder, record)

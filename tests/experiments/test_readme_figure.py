@@ -34,7 +34,7 @@ def make_run(folder: Path, objective: str, seed: int) -> Path:
     small = qm9.load_small()
     parts = splits.split(len(small), seed=seed)
     potential = jphys.make_potential(jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4))
-    params = potential.init(jax.random.key(0), graphs(take(small, [0]))[0])
+    params = jax.jit(potential.init)(jax.random.key(0), graphs(take(small, [0]))[0])
     jphys.save(folder / "best", potential, params)
     data = {"name": "small", "n_train": len(parts.train), "n_test": len(parts.test)}
     summary = {"objective": objective, "seed": seed, "data": data, "xtb": None}

@@ -100,7 +100,12 @@ def compiled(potential, params):
     return lambda graph: jax.tree.map(np.asarray, function(params, graph))
 
 
-@pytest.fixture(scope="session", params=[*RANDOM, "trained"])
+# What the others leave out: a bond mask without the token, and one channel for every bond type.
+RARE = ("atoms, bonds", "VIMPNN a.ii")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in (*RANDOM, "trained")]
+
+
+@pytest.fixture(scope="session", params=NAMES)
 def case(request) -> Case:
     """Each random potential in turn, then the trained one."""
     return trained_case() if request.param == "trained" else random_case(request.param)

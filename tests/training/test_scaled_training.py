@@ -116,6 +116,7 @@ def test_losses_for_stable_structures_are_refused(data):
         prepare(dataclasses.replace(CONFIG, losses=ObjectiveConfig(zero_force=1.0)), data)
 
 
+@pytest.mark.slow
 def test_the_losses_of_stable_structures_train_it_too():
     """Energy, zero force, bound, restoring forces of displaced molecules; it cannot predict hidden atoms."""
     losses = dataclasses.replace(OBJECTIVES["physics"], mask=0.0, zero_force=0.1)
