@@ -107,7 +107,7 @@ def main() -> None:
 
 def import_meanwhile(module: str) -> None:
     """Import a module in the background: XLA compiles the step meanwhile, and holds no lock of Python."""
-    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=(module,)).start()
 
 
 def print_report(summary: dict, table: str, folder: Path) -> None:
