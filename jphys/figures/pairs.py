@@ -41,10 +41,14 @@ def pair_samples(potential, params, graphs: Sequence[Graph]) -> dict[tuple[int, 
     if potential.pair_parameters is None:
         raise ValueError("potential must have pair parameters (readout 'pairs'), got one without")
     joined = batch(graphs)
-    parameters = jax.jit(potential.pair_parameters)(params, joined)
-    pair, real = (np.asarray(x) for x in ops.undirected(joined))
+
+    @jax.jit
+    def asked(params, graph):
+        return potential.pair_parameters(params, graph), ops.undirected(graph), ops.edge_distances(graph)
+
+    parameters, (pair, real), distances = jax.tree.map(np.asarray, asked(params, joined))
     pair = pair[real]
-    distances = np.asarray(ops.edge_distances(joined))[pair]
+    distances = distances[pair]
     ends = joined.nodes.species[np.stack([joined.senders, joined.receivers])[:, pair]]
     low, high = ends.min(0), ends.max(0)
     bonded = distances < BOND_REACH * (COVALENT_RADIUS[low] + COVALENT_RADIUS[high])
@@ -125,8 +129,13 @@ def draw_pair_curves(figure, samples: dict, cutoff: float, columns: int) -> None
 
 def curve(distances: np.ndarray, parameters, cutoff: float) -> np.ndarray:
     """E_ij(d)·φ(d) in eV of one pair's five numbers at distances (k,) Å."""
+    return np.asarray(_curve(distances, tuple(parameters), cutoff))
+
+
+@jax.jit
+def _curve(distances, parameters, cutoff):
     fields = PairParameters(*(jnp.full(distances.shape, value) for value in parameters))
-    return np.asarray(pair_energy(jnp.asarray(distances), fields) * cosine_envelope(distances, cutoff))
+    return pair_energy(distances, fields) * cosine_envelope(distances, cutoff)
 
 
 def _draw_pair(axes, sample: PairSample, cutoff: float) -> None:
