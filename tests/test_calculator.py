@@ -16,8 +16,9 @@ from jphys.graph import from_ase
 
 
 def test_one_energy_on_both_paths(pretrained, calculator):
+    potential, params = pretrained
     molecules = [molecule(name, calculator=calculator) for name in ("H2O", "C6H6", "CH3CONH2")]
-    found = evaluate(*pretrained, [from_ase(atoms) for atoms in molecules])
+    found = evaluate(potential, params, [from_ase(atoms) for atoms in molecules])
     for atoms, energy, forces in zip(molecules, *found):
         assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
         assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
