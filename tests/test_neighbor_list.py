@@ -8,26 +8,17 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.neighborlist import neighbor_list
 from jax_md import quantity, space
+from known_surfaces import as_potential, repulsive
 
 import jphys
-from jphys import ops
 from jphys.evaluation import evaluate
 from jphys.graph import from_ase
-from jphys.models.potential import Potential
 
 CUTOFF = 5.0
 MODEL = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, cutoff=CUTOFF, max_z=30)
 POTENTIAL = jphys.make_potential(MODEL)
 STRESS = jax.jit(jphys.energy_forces_stress(POTENTIAL))
-
-
-def spheres(params, graph):
-    """½·ε·(1 − d/5 Å)³ per edge: cheap, and every edge matters."""
-    inside = jnp.maximum(1.0 - ops.edge_distances(graph) / CUTOFF, 0.0) * graph.edges.mask
-    return ops.sum_over_graphs(ops.sum_at_receivers(0.5 * params * inside**3, graph), graph)
-
-
-SPHERES, ONE = Potential(MODEL, CUTOFF, lambda key, graph: {}, spheres, spheres), jnp.float32(1.0)
+SPHERES, ONE = as_potential(repulsive), jnp.float32(1.0)  # cheap, and every edge matters
 
 
 @pytest.fixture(scope="module")
