@@ -91,6 +91,8 @@ class Program:
             for column in (lambda g: g.nodes.species, lambda g: g.senders, lambda g: g.n_node)
         )
         own = Room(round_size(n_node) + 1, round_size(n_edge), round_size(n_graph) + 1)
+        if own in self._rooms:
+            return own
         larger = [room for room in self._rooms if all(has >= needs for has, needs in zip(room, own))]
         if larger:
             best = min(larger, key=lambda room: (room.n_edge, room.n_node))

@@ -77,6 +77,7 @@ def test_many_small_sets_compile_their_own_shape(molecules, monkeypatch):
     for _ in range(8):
         over(program, molecules[2:3])
     assert len(shapes) == 2 and shapes[1] < shapes[0]
+    assert len(program._rooms) == 2
 
 
 def test_a_larger_set_gets_a_larger_shape(molecules):
