@@ -22,7 +22,7 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
-from jphys.data.structures import Structures, fingerprint
+from jphys.data.structures import Structures, fingerprint, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import Run, prepare
@@ -77,7 +77,9 @@ def report(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
     figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
     if run.potential.pair_parameters is not None:
-        figures.pair_curves(run.potential, params, chosen, shown / "pair_energies.png")
+        # Not the molecules that were relaxed: half of them are the smallest.
+        test = graphs(run.data.test.structures, cutoff=run.potential.cutoff)
+        figures.pair_curves(run.potential, params, test, shown / "pair_energies.png")
     return summary, table(found)
 
 

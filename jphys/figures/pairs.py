@@ -1,5 +1,6 @@
 """Learned pair energies E_ij(d) and their parameters β per pair of elements."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,12 +42,8 @@ def pair_samples(potential, params, graphs: Sequence[Graph]) -> dict[tuple[int, 
     if potential.pair_parameters is None:
         raise ValueError("potential must have pair parameters (readout 'pairs'), got one without")
     joined = batch(graphs)
-
-    @jax.jit
-    def asked(params, graph):
-        return potential.pair_parameters(params, graph), ops.undirected(graph), ops.edge_distances(graph)
-
-    parameters, (pair, real), distances = jax.tree.map(np.asarray, asked(params, joined))
+    found = _on_edges(potential.pair_parameters, params, joined)
+    parameters, (pair, real), distances = jax.tree.map(np.asarray, found)
     pair = pair[real]
     distances = distances[pair]
     ends = joined.nodes.species[np.stack([joined.senders, joined.receivers])[:, pair]]
@@ -60,6 +57,12 @@ def pair_samples(potential, params, graphs: Sequence[Graph]) -> dict[tuple[int, 
     if not samples:
         raise ValueError("graphs must hold at least one pair at bonded distance, got none")
     return samples
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _on_edges(pair_parameters, params, graph: Graph):
+    """Parameters of every edge, which edges are pairs, and distances."""
+    return pair_parameters(params, graph), ops.undirected(graph), ops.edge_distances(graph)
 
 
 def pair_table(potential, params, graphs: Sequence[Graph]) -> dict:
