@@ -1,4 +1,5 @@
-"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, and peers.
+"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers;
+and whether the total energy stays.
 
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import bench_conservation
 import bench_dynamics
 import bench_memory
 import bench_relaxation
@@ -28,9 +30,14 @@ from bench_timing import cpu_name, report
 from jphys import runs
 from jphys.allocation import keep_freed_memory
 
-Part = Literal["relaxation", "dynamics", "memory"]
+Part = Literal["relaxation", "dynamics", "memory", "conservation"]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
-PARTS = {"relaxation": bench_relaxation, "dynamics": bench_dynamics, "memory": bench_memory}
+PARTS = {
+    "relaxation": bench_relaxation,
+    "dynamics": bench_dynamics,
+    "memory": bench_memory,
+    "conservation": bench_conservation,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +48,7 @@ class BenchConfig:
         ValueError: for a number below 1, fewer than two sizes of the memory, or a peer without its part.
     """
 
-    parts: tuple[Part, ...] = ("relaxation", "dynamics", "memory")
+    parts: tuple[Part, ...] = tuple(PARTS)
     """What to measure."""
     rounds: int = 5
     """Each round times every candidate of a part in turn."""
@@ -61,10 +68,16 @@ class BenchConfig:
     """Atoms of a box, about."""
     steps: int = 20
     """Steps of dynamics of one candidate per round."""
-    memory_sizes: tuple[int, ...] = (8000, 16000, 32000)
+    memory_sizes: tuple[int, ...] = (8000, 16000, 32000, 64000)
     """Atoms of the liquids that are simulated for their peak of memory."""
     gibibytes: float = 8.0
     """Memory that the largest system may take."""
+    conserving: int = 8
+    """Random molecules of the shipped QM9 subset whose total energy is followed."""
+    time_steps: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    """Their time steps, fs."""
+    picoseconds: float = 5.0
+    """Length of each of their trajectories, ps."""
     peer: Literal["none", "mlip", "torch-sim"] = "none"
     """Other library to measure beside ours."""
     peer_python: Path = Path(sys.executable)
@@ -75,12 +88,25 @@ class BenchConfig:
     """Where the JSON goes."""
 
     def __post_init__(self):
-        names = ("rounds", "molecules", "ase_molecules", "steps", "sizes", "memory_sizes", "peer_sizes")
+        names = (
+            "rounds",
+            "molecules",
+            "ase_molecules",
+            "steps",
+            "sizes",
+            "memory_sizes",
+            "peer_sizes",
+            "conserving",
+        )
         for name, value in ((name, getattr(self, name)) for name in names):
             if np.min(value, initial=1) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if len(set(self.memory_sizes)) < 2:
             raise ValueError(f"memory_sizes must hold two different sizes, got {self.memory_sizes}")
+        if not 0 < min(self.time_steps, default=0) <= max(self.time_steps) <= bench_conservation.EVERY:
+            raise ValueError(f"time_steps must be from above 0 to 5 fs, got {self.time_steps}")
+        if not self.picoseconds > 0:
+            raise ValueError(f"picoseconds must be positive, got {self.picoseconds}")
         if self.ase_molecules > self.molecules:
             raise ValueError(f"ase_molecules must be at most {self.molecules}, got {self.ase_molecules}")
         if self.peer != "none" and PEERS[self.peer][1] not in self.parts:

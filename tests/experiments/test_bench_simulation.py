@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "bench_simulation.py"
 SHORT = ["--rounds", "1", "--molecules", "3", "--ase-molecules", "2", "--fmax", "1.0", "--max-steps", "3"]
 TINY = ["--systems", "liquid", "--sizes", "100", "300", "--steps", "2", "--memory-sizes", "100", "300"]
+BRIEF = ["--conserving", "1", "--time-steps", "1", "0.5", "--picoseconds", "0.1"]
 
 
 def run(*flags):
@@ -34,7 +35,7 @@ def scripts(monkeypatch):
 
 @pytest.mark.slow
 def test_every_part_is_measured(tmp_path):
-    done = run(*SHORT, *TINY, "--output", str(tmp_path / "bench.json"))
+    done = run(*SHORT, *TINY, *BRIEF, "--output", str(tmp_path / "bench.json"))
     assert done.returncode == 0, done.stderr[-1500:]
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
     ours, ase = found["relaxation"]["rows"]
@@ -47,7 +48,9 @@ def test_every_part_is_measured(tmp_path):
     growth = found["dynamics"]["ratios"]["growth per atom, liquid, 100 to 300"]
     assert growth == pytest.approx(large["µs per atom and step"] / small["µs per atom and step"])
     assert all(row["peak GiB"] >= row["after the first list GiB"] > 0 for row in found["memory"]["rows"])
-    for part in ("relaxation", "dynamics", "memory"):
+    (ratio,) = [value for name, value in found["conservation"]["ratios"].items() if "dt²: 4" in name]
+    assert 3 < ratio < 5
+    for part in ("relaxation", "dynamics", "memory", "conservation"):
         assert f"**{part}**" in done.stdout
     assert "output" not in found["config"] and str(tmp_path) not in json.dumps(found)
 
@@ -59,6 +62,9 @@ def test_every_part_is_measured(tmp_path):
         ({"sizes": (100, 0)}, r"sizes must be at least 1, got \(100, 0\)"),
         ({"molecules": 4}, "ase_molecules must be at most 4, got 16"),
         ({"memory_sizes": (10, 10)}, "memory_sizes must hold two different sizes"),
+        ({"time_steps": (0.5, 0.0)}, r"time_steps must be from above 0 to 5 fs, got \(0.5, 0.0\)"),
+        ({"time_steps": ()}, "time_steps must be from above 0"),
+        ({"picoseconds": 0.0}, "picoseconds must be positive, got 0.0"),
         ({"parts": ("memory",), "peer": "mlip"}, "parts must hold dynamics for mlip"),
     ],
 )
