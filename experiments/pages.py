@@ -1,7 +1,16 @@
-"""What the render_*.py scripts share: tables between the markers of a page."""
+"""What the render_*.py scripts share: tables between the markers of a page, numbers that may be missing."""
 
 import sys
 from pathlib import Path
+
+
+def number(value: float | None, digits: int) -> str:
+    """A dash where a surface gave no answer.
+
+    >>> number(0.1234, 2), number(None, 2)
+    ('0.12', '–')
+    """
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def insert(text: str, name: str, made: str, page: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 from bench_timing import table
-from pages import finish, insert
+from pages import finish, insert, number
 from reliability_runs import RESULTS
 
 # Yi et al., table 2: MAE_E meV, MAE_F eV/Å, ΔP Å on the whole of QM9; the name of row 6 is our reading.
@@ -71,11 +71,6 @@ def published(numbers: tuple[float, float, float] | None) -> dict[str, str]:
     """The paper's columns, empty where it has no such model."""
     names = "paper: MAE_E", "MAE_F", "ΔP"
     return {name: "" if numbers is None else f"{numbers[i]:g}" for i, name in enumerate(names)}
-
-
-def number(value: float | None, digits: int) -> str:
-    """A dash where a surface gave no answer."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def table1(record: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import reliability_runs as shared
 import tyro
+from pages import number
 
 from jphys.data import truth as truths
 from jphys.reliability import truth
@@ -37,22 +38,23 @@ def show(name: str, found: dict) -> None:
     """One surface, readable."""
     for row in found["displaced"]:
         print(
-            f"{name:16s} σ {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, correlation "
-            f"{row['rise_correlation']:.2f}; forces: correlation {row['force_correlation']:.3f}, slope "
-            f"{row['force_slope']:.2f}, MAE {row['force_mae']:.2f} of {row['force_size']:.2f} eV/Å"
+            f"{name:16s} σ {row['sigma']} Å: rise ratio {number(row['median_rise_ratio'], 2)}, correlation "
+            f"{number(row['rise_correlation'], 2)}; forces: correlation "
+            f"{number(row['force_correlation'], 3)}, slope {number(row['force_slope'], 2)}, "
+            f"MAE {number(row['force_mae'], 2)} of {number(row['force_size'], 2)} eV/Å"
         )
     for kind in ("torsion", "stretch"):
         if kind in found:
             row = found[kind]
             print(
-                f"{name:16s} {kind}: MAE {row['mae']:.2f} of {row['size']:.2f} eV, "
-                f"correlation {row['correlation']:.2f}"
+                f"{name:16s} {kind}: {row['n']} points, MAE {number(row['mae'], 2)} of "
+                f"{number(row['size'], 2)} eV, correlation {number(row['correlation'], 2)}"
             )
     if "frequencies" in found:
         row = found["frequencies"]
         print(
-            f"{name:16s} {row['n']} frequencies: MAE {row['mae']:.0f}, bias {row['bias']:.0f} cm⁻¹, "
-            f"{row['n_imaginary']} imaginary"
+            f"{name:16s} {row['n']} frequencies: MAE {number(row['mae'], 0)}, "
+            f"bias {number(row['bias'], 0)} cm⁻¹, {row['n_imaginary']} imaginary"
         )
 
 

@@ -124,15 +124,17 @@ def test_a_star_is_where_welch_says_so_and_the_paper_stands_beside(render):
     assert lines[2].startswith("| energy-only | 5.1 ± 0.2 * |")
 
 
-def test_a_surface_without_an_answer_has_a_row_too(render):
-    nothing = dict.fromkeys(("median_rise_ratio", "force_mae", "force_size", "force_correlation"))
-    scan = dict.fromkeys(("mae", "size"))
+def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
+    forces = ("force_mae", "force_size", "force_correlation", "force_slope")
+    scan = {"n": 0, **dict.fromkeys(("mae", "size", "correlation"))}
     found = {
-        "displaced": [{"sigma": 0.05, **nothing}],
+        "displaced": [{"sigma": 0.05, **dict.fromkeys(("median_rise_ratio", "rise_correlation", *forces))}],
         "stretch": scan,
-        "frequencies": scan,
+        "frequencies": {**scan, "bias": None, "n_imaginary": 0},
         "n_unanswered": 9,
     }
+    importlib.import_module("truth_dft").show("broken", found)
+    assert "stretch: 0 points, MAE – of – eV" in capsys.readouterr().out
     row = render.truth({"surfaces": {"broken": found}}).splitlines()[-1]
     assert row == "| broken | – | – of – | – | – of – | – | 9 |"
     still = {
