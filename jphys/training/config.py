@@ -119,7 +119,7 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=150),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=180),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",
@@ -131,7 +131,7 @@ PRESETS: dict[str, TrainConfig] = {
 LABELS = ObjectiveConfig(forces=10.0)
 # (preset, objective) -> what the preset changes about it. A network that trains for longer knows better where
 # the minima are, and is asked for smaller forces there (docs/log.md).
-CHANGES: dict[tuple[str, str], dict[str, float]] = {("best-cpu", "physics"): {"floor": 1.25e-4}}
+CHANGES: dict[tuple[str, str], dict[str, float]] = {("best-cpu", "physics"): {"floor": 1.8e-4}}
 
 
 def choose_objective(
