@@ -14,7 +14,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import bench_conservation
 import bench_dynamics
@@ -48,7 +48,7 @@ class BenchConfig:
         ValueError: for a number below 1, fewer than two sizes of the memory, or a peer without its part.
     """
 
-    parts: tuple[Part, ...] = tuple(PARTS)
+    parts: tuple[Part, ...] = get_args(Part)
     """What to measure."""
     rounds: int = 5
     """Each round times every candidate of a part in turn."""
