@@ -86,6 +86,38 @@ def test_the_file_keeps_everything(answered, tmp_path):
         truths.load(tmp_path / "short.npz")
 
 
+def test_the_shipped_truth_is_whole():
+    """Fifty molecules, none failed, whose forces are those of their energies' minimum where they rest."""
+    found = truths.load()
+    assert np.bincount(found.kind).tolist() == [50, 100, 110, 90] and len(found.hessians) == 10
+    energy, rest = found.structures.energy, found.kind == 0
+    assert found.asked.all() and np.isfinite(energy).all()
+    assert ((energy - energy[found.stable])[found.kind == 1] > 0.1).all()
+    assert found.structures.forces is not None
+    forces = np.split(found.structures.forces, np.cumsum(found.structures.n_atoms)[:-1])
+    at_rest = [np.abs(force).max() for force, stable in zip(forces, rest) if stable]
+    assert max(at_rest) < 0.05 and found.provenance["engine"] == "pyscf"
+
+
+def test_the_pretrained_surface_rises_as_density_functional_theory_has_it(pretrained):
+    """Displaced by σ = 0.05 Å; the literal objective has a ratio of 0.02 and a correlation of 0.34."""
+    everything = truths.load()
+    rows = np.flatnonzero((everything.kind == 0) | (everything.value == 0.05) & (everything.kind == 1))
+    chosen = dataclasses.replace(
+        everything,
+        structures=take(everything.structures, rows),
+        kind=everything.kind[rows],
+        value=everything.value[rows],
+        stable=np.searchsorted(rows, everything.stable[rows]),
+        asked=everything.asked[rows],
+        hessians={},
+    )
+    ((near,), n_unanswered) = (truth.judge(*pretrained, chosen)[key] for key in ("displaced", "n_unanswered"))
+    assert n_unanswered == 0 and near["n"] == 50
+    assert 0.8 < near["median_rise_ratio"] < 1.25
+    assert near["force_correlation"] > 0.95 and 0.8 < near["force_slope"] < 1.2
+
+
 def test_a_surface_follows_itself(answered):
     found = truth.judge(mmff94.surface(), None, answered)
     assert found["n_unanswered"] == 0 and [row["sigma"] for row in found["displaced"]] == [0.05, 0.1]
