@@ -157,7 +157,9 @@ def truth(record: dict[str, Any]) -> str:
                 errors = number(found[kind]["mae"], 2), number(found[kind]["size"], 2)
                 row[f"{kind} MAE eV"] = " of ".join(errors)
         if "frequencies" in found:
-            row["frequencies MAE cm⁻¹"] = number(found["frequencies"]["mae"], 0)
+            judged = found["frequencies"]
+            row["frequencies: MAE, bias cm⁻¹"] = f"{number(judged['mae'], 0)}, {number(judged['bias'], 0)}"
+            row["imaginary"] = f"{judged['n_imaginary']} of {judged['n']}"
         row["points without an answer"] = str(found["n_unanswered"])
         rows.append(row)
     return table(rows)
