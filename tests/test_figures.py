@@ -1,6 +1,7 @@
 """Figures: what their axes show is compared with the data, not their pixels."""
 
 import ast
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -261,6 +262,22 @@ class TestMolecules:
             figures.overlays(found, graphs[:2], tmp_path / "a.png")
         with pytest.raises(ValueError, match=r"sigma must be one of 0\.0, 0\.1, got 0\.2"):
             figures.overlays(found, graphs, tmp_path / "a.png", sigma=0.2)
+
+
+def test_every_surface_is_drawn(monkeypatch, tmp_path):
+    """Seven surfaces, one more than there are colours: each has a line of its own, told by its dashes."""
+    drawn = Figure()
+
+    @contextlib.contextmanager
+    def kept(path, width, height):
+        yield drawn
+
+    monkeypatch.setattr("jphys.figures.assembly.canvas", kept)
+    strips = {f"surface {number}": [(WATER, 0.0), (WATER, -1.0)] for number in range(7)}
+    figures.assembly_strips(strips, (0, 5), WATER, tmp_path / "strips.png")
+    lines = drawn.subfigs[1].axes[0].lines
+    assert [line.get_label() for line in lines] == list(strips)
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 7
 
 
 def test_settings_stay_inside(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jphys.figures.molecules import Triple, draw_panel
-from jphys.figures.style import PALETTE, canvas
+from jphys.figures.style import canvas, line_styles
 from jphys.graph import Graph
 
 
@@ -35,9 +35,9 @@ def assembly_strips(
                 draw_panel(axes, Triple(stable, strip[0][0], graph), graph)
                 axes.set_title(f"{name}\n{step} steps" if step == steps[0] else f"{step}", fontsize=7)
         axes = right.subplots()
-        for (name, strip), color in zip(strips.items(), PALETTE):
+        for (name, strip), style in zip(strips.items(), line_styles()):
             energies = np.array([energy for _, energy in strip])
-            axes.plot(np.maximum(steps, 0.5), energies - energies[0], "o-", ms=3, color=color, label=name)
+            axes.plot(np.maximum(steps, 0.5), energies - energies[0], marker="o", ms=3, label=name, **style)
         axes.set(xscale="log", xlabel="FIRE steps", ylabel="energy (eV)")
         axes.legend()
     return Path(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jphys.figures.recovery import SHORTEST
-from jphys.figures.style import BLUE, GREEN, INK, PALETTE, VERMILLION, canvas
+from jphys.figures.style import BLUE, GREEN, INK, VERMILLION, canvas, line_styles
 from jphys.reliability.audit import Check
 from jphys.reliability.recovery import CAP
 
@@ -83,9 +83,8 @@ def _draw_recovery(axes, checks: dict[str, Check]) -> None:
 
 def _draw_diatomics(axes, checks: dict[str, Check]) -> None:
     curves = checks["smoothness"].details.get("curves", {})
-    for number, (name, (distance, energy)) in enumerate(curves.items()):
-        style = ("-", "--", ":")[number // len(PALETTE) % 3]
-        axes.plot(distance, energy, style, color=PALETTE[number % len(PALETTE)], linewidth=1.1, label=name)
+    for (name, (distance, energy)), style in zip(curves.items(), line_styles()):
+        axes.plot(distance, energy, linewidth=1.1, label=name, **style)
     axes.axhline(0.0, color=INK, linewidth=0.6)
     axes.set(xlabel="distance (Å)", ylabel="energy (eV)", ylim=(-12, 12), xlim=(0.3, 6))
     if curves:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jphys.figures.style import BLUE, GREY, INK, PALETTE, VERMILLION, canvas
+from jphys.figures.style import BLUE, GREY, INK, VERMILLION, canvas, line_styles
 from jphys.reliability.recovery import CAP, RECOVERED, Recovery
 
 SHORTEST = 1e-3
@@ -47,11 +47,11 @@ def recovery_distributions(
     """
     with canvas(path, 8.6, 3.3) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
-        for (name, recovery), color in zip(rows.items(), PALETTE):
+        for (name, recovery), style in zip(rows.items(), line_styles()):
             row, column = index_of("sigma", sigma, recovery.sigmas), index_of("fmax", fmax, recovery.fmaxes)
             distance, gap = recovery.distance[row, column], recovery.energy_gap[row, column]
-            left.ecdf(np.clip(distance, SHORTEST, CAP), color=color, label=name)
-            right.ecdf(np.clip(np.where(np.isfinite(gap), gap, np.inf), *GAPS), color=color, label=name)
+            left.ecdf(np.clip(distance, SHORTEST, CAP), label=name, **style)
+            right.ecdf(np.clip(np.where(np.isfinite(gap), gap, np.inf), *GAPS), label=name, **style)
         left.axvline(RECOVERED, color=INK, linewidth=0.8, linestyle="--")
         left.set(xscale="log", xlim=(SHORTEST, CAP), ylim=(0, 1.02), ylabel="fraction of molecules")
         left.set_xlabel("ΔP after relaxation (Å)")

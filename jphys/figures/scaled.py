@@ -1,11 +1,12 @@
 """Figures of energies against scale, size and element (VIMPNN, fig. 3 to 7)."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from jphys.figures.style import GREY, INK, PALETTE, canvas
+from jphys.figures.style import GREY, INK, PALETTE, canvas, line_styles
 
 
 def energy_curves(panels: Mapping[str, Mapping[str, tuple]], path, *, reference: str) -> Path:
@@ -20,8 +21,8 @@ def energy_curves(panels: Mapping[str, Mapping[str, tuple]], path, *, reference:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, (title, curves) in zip(axes, panels.items()):
             bottom = np.min(curves[reference][1])
-            for (name, (scales, energies)), color in zip(_others(curves, reference), PALETTE):
-                axis.plot(scales, np.asarray(energies) - bottom, color=color, label=name)
+            for (name, (scales, energies)), style in zip(_others(curves, reference), line_styles()):
+                axis.plot(scales, np.asarray(energies) - bottom, label=name, **style)
             scales, energies = curves[reference]
             axis.plot(scales, np.asarray(energies) - bottom, "o", color=INK, markersize=3, label=reference)
             axis.set(title=title, xlabel="scale", ylabel="energy (eV)")
@@ -41,10 +42,10 @@ def errors_by_size(panels: Mapping[str, Mapping[str, tuple]], path, *, ylabel: s
     with canvas(path, 3.9 * len(panels), 3.2) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for number, (axis, (title, models)) in enumerate(zip(axes, panels.items())):
-            for (name, (sizes, errors)), color in zip(models.items(), PALETTE):
+            for (name, (sizes, errors)), style in zip(models.items(), line_styles()):
                 shown = np.unique(sizes)
                 means = [np.mean(np.asarray(errors)[np.asarray(sizes) == size]) for size in shown]
-                axis.plot(shown, means, color=color, label=name)
+                axis.plot(shown, means, label=name, **style)
             limit = trained_to[number] if number < len(trained_to) else None
             if limit is not None:
                 axis.axvline(limit, color=GREY, linewidth=1, linestyle=":")
@@ -68,7 +69,7 @@ def errors_by_element(rows: Mapping[str, Mapping[str, float]], path, *, ylabel: 
     with canvas(path, 1.5 + 0.7 * len(rows), 3.0) as figure:
         axis = figure.subplots()
         width = 0.8 / len(models)
-        for number, (name, color) in enumerate(zip(models, PALETTE)):
+        for number, (name, color) in enumerate(zip(models, itertools.cycle(PALETTE))):
             places = np.arange(len(rows)) + (number - (len(models) - 1) / 2) * width
             axis.bar(places, [row[name] for row in rows.values()], width, color=color, label=name)
         axis.set_xticks(range(len(rows)), list(rows))
@@ -112,8 +113,8 @@ def validation_curves(runs: Mapping[str, Sequence[tuple[float, float]]], path, *
     """
     with canvas(path, 4.6, 3.2) as figure:
         axis = figure.subplots()
-        for (name, points), color in zip(runs.items(), PALETTE):
-            axis.plot(*np.transpose(points), color=color, label=name)
+        for (name, points), style in zip(runs.items(), line_styles()):
+            axis.plot(*np.transpose(points), label=name, **style)
         axis.set(xlabel=xlabel, ylabel="MAE of validation (meV)", xscale="log", yscale="log")
         axis.legend()
     return Path(path)

@@ -1,5 +1,6 @@
 """One look for all figures, set in a context and never globally."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,20 @@ from typing import Any
 BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY = "#0072B2 #D55E00 #009E73 #E69F00 #CC79A7 #56B4E9".split()
 PALETTE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 """The colours of Okabe & Ito (2008), told apart by every kind of colour vision."""
+
+
+def line_styles() -> Iterator[dict[str, str]]:
+    """Colour and dashes of one line after another, without end: each pair comes once in eighteen.
+
+    >>> styles = line_styles()
+    >>> seventh = [next(styles) for _ in range(7)][-1]
+    >>> seventh["color"] == PALETTE[0], seventh["linestyle"]
+    (True, '--')
+    """
+    return itertools.cycle(
+        {"color": color, "linestyle": dashes} for dashes in ("-", "--", ":") for color in PALETTE
+    )
+
 
 INK, GREY, PALE = "#222222", "#8A8A8A", "#D9D9D9"
 
