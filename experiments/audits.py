@@ -1,6 +1,6 @@
 """The audit of the pretrained model and of two surfaces that nobody here trained, for the docs.
 
-    python experiments/audits.py                          # its time at full size was not measured
+    python experiments/audits.py                          # six minutes on one core, five of them GFN2-xTB
     python experiments/audits.py --subjects qm9-small
 
 The same as `jphys audit <subject>` for each. Writes runs/audits/<subject>/ with the page, and
