@@ -112,8 +112,10 @@ def test_the_pretrained_surface_rises_as_density_functional_theory_has_it(pretra
         asked=everything.asked[rows],
         hessians={},
     )
-    ((near,), n_unanswered) = (truth.judge(*pretrained, chosen)[key] for key in ("displaced", "n_unanswered"))
-    assert n_unanswered == 0 and near["n"] == 50
+    potential, params = pretrained
+    found = truth.judge(potential, params, chosen)
+    (near,) = found["displaced"]
+    assert found["n_unanswered"] == 0 and near["n"] == 50
     assert 0.8 < near["median_rise_ratio"] < 1.25
     assert near["force_correlation"] > 0.95 and 0.8 < near["force_slope"] < 1.2
 
