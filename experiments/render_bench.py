@@ -31,7 +31,7 @@ def section(found: dict[str, Any]) -> str:
     """Machine, sizes and tables of one file."""
     environment, config = found["environment"], found["config"]
     sizes = ", ".join(f"{name} {value}" for name, value in config.items() if name in ("rounds", "steps"))
-    machine = f"{environment['cpu_count']} virtual cores of {environment['cpu']}"
+    machine = f"{environment['cpu_count']} virtual core(s) of {environment['cpu']}"
     versions = f"jax {environment['packages']['jax']}, revision {environment['git_revision']}"
     load = f"load {environment['load before']:.1f} before the run"
     return f"{machine}, {versions}, {load}; {sizes}, peer {config['peer']}.\n\n{report(found)}"
@@ -40,7 +40,7 @@ def section(found: dict[str, Any]) -> str:
 def training_section(found: dict[str, Any]) -> str:
     """Machine, sizes and tables of one file of bench_training.py."""
     environment, config = found["environment"], found["config"]
-    machine = f"{environment['cpu_count']} virtual cores, jax {environment['packages']['jax']}"
+    machine = f"{environment['cpu_count']} virtual core(s), jax {environment['packages']['jax']}"
     sizes = f"batches of {config['batch_size']}, {config['rounds']} rounds of {config['steps']} steps"
     steps = [
         {

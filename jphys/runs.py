@@ -33,6 +33,14 @@ def write_json(path: Path, record: Any) -> None:
     os.replace(temporary, path)
 
 
+def cpu_count() -> int:
+    """Cores that this process may use, which `taskset` makes fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
 def environment() -> dict[str, Any]:
     """Versions, device and git revision of this run."""
     versions = {}
@@ -46,7 +54,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
         "device": f"{len(jax.devices())} x {device.device_kind}",
-        "cpu_count": os.cpu_count(),
+        "cpu_count": cpu_count(),
         "git_revision": _git_revision(),
     }
 

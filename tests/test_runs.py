@@ -1,5 +1,7 @@
 """Run folders: what a run is, and what it learns from, do not change under it."""
 
+import os
+
 import pytest
 
 from jphys import runs
@@ -23,3 +25,14 @@ def test_the_fingerprint_sees_every_bit():
     assert fingerprint(three) == fingerprint(again) != fingerprint(take(three, [0, 2, 1]))
     again.energy[1] += 1e-9
     assert fingerprint(three) != fingerprint(again)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds a process to cores")
+def test_the_record_counts_the_cores_that_the_process_may_use():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert runs.environment()["cpu_count"] == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert runs.environment()["cpu_count"] == len(before)
