@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,13 @@ def _encode_value(value, where: str):
         return [_encode_value(item, where) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Path):
+        value = str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ValueError(f"{where} must be a number, string, tuple or dataclass, got {type(value).__name__}")
+    raise ValueError(
+        f"{where} must be a number, string, path, tuple or dataclass, got {type(value).__name__}"
+    )
 
 
 def decode(record: dict[str, Any], classes: Mapping[str, type], *, source: object = "config") -> Any:
@@ -63,6 +68,8 @@ def decode(record: dict[str, Any], classes: Mapping[str, type], *, source: objec
 def _decode_value(value, hint, source):
     if isinstance(value, list):
         return tuple(_decode_value(item, hint, source) for item in value)
+    if isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
+        return Path(value)
     return decode(value, _dataclasses(hint), source=source) if isinstance(value, dict) else value
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ class Outer:
     several: tuple[Inner, ...] = ()
     table: tuple[tuple[int, float], ...] = ()
     switch: bool = False
+    file: Path | None = None
 
     def __post_init__(self):
         if not self.rate > 0:
@@ -38,6 +40,7 @@ CLASSES = {"Outer": Outer}
         Outer(),
         Outer(rate=0.1 + 0.2, inner=Inner(7, ("a", "å")), switch=True),
         Outer(maybe=Inner(1), several=(Inner(2), Inner(3, ("b",))), table=((1, -13.6), (6, 1 / 3))),
+        Outer(file=Path("data") / "å.tar.bz2"),
         Outer(table=((int(np.int64(8)), float(np.float64(-2041.5))),)),
     ],
 )

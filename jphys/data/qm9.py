@@ -88,7 +88,7 @@ def _read_official(folder: Path) -> Records:
         raise ConnectionError(
             f"QM9 could not be downloaded ({error}). Call again to resume, or fetch {TAR.url} as {TAR.name} "
             f"and {UNCHARACTERIZED.url} as {UNCHARACTERIZED.name} yourself and pass their paths as source= "
-            "and uncharacterized=; load_small() needs no network"
+            "and uncharacterized= (source alone where both lie in one folder); load_small() needs no network"
         ) from error
     records = read_tar(tar, read_uncharacterized(rejected))
     counts = (len(records) + records.n_uncharacterized, records.n_uncharacterized)

@@ -14,8 +14,12 @@ def load(name: str, source: Path | None = None) -> Structures:
         source: for `qm9`, see `jphys.data.qm9.load`.
 
     Raises:
-        ValueError: if the name is neither of them nor an existing file.
+        ValueError: if the name is neither of them nor an existing file, or has no use for the source.
     """
+    if source is not None and name != "qm9":
+        raise ValueError(
+            f"source must go with the data qm9, which it is a copy of, got {source} for {name!r}"
+        )
     if name == "qm9-small":
         return qm9.load_small()
     if name == "qm9":

@@ -100,6 +100,7 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
             ["--preset", "smoke", "--data", "missing.extxyz"],
             "data must be qm9-small, qm9 or an existing file",
         ),
+        (["--preset", "smoke", "--source", "qm9.tar.bz2"], "source must go with the data qm9"),
         (["--preset", "smoke", "--epoch", "3"], "--epochs"),
         (["--preset", "smoke", "--epochs", "0"], "epochs must be at least 1, got 0"),
         (["--preset", "smoke", "--model.heads", "3"], "heads must divide channels 16, got 3"),
@@ -118,6 +119,18 @@ def test_user_structures_train_on_their_forces(tmp_path, few):
     assert config["objective"] == "labels"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["losses"]["forces"] > 0
+
+
+@pytest.mark.slow
+def test_qm9_from_a_file_trains_and_goes_on(tmp_path):
+    flags = [*TINY, *QUICK_REPORT, "--data", "qm9", "--source", str(qm9.SMALL), "--structures", "100"]
+    flags += ["--run", str(tmp_path / "run"), "--log-every", "2"]
+    stopped = run(*flags, "--stop-after-minutes", "1e-6")
+    assert "continue with the same command and --resume" in stopped.stdout, stopped.stderr
+    assert run(*flags, "--resume").returncode == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["fields"]
+    assert (config["data"], config["source"]) == ("qm9", str(qm9.SMALL))
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 def test_an_empty_file_is_named(tmp_path, refusal):
