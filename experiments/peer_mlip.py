@@ -20,7 +20,7 @@ CUTOFF = 5.0  # Å
 
 def check(python: str) -> None:
     """Stop where the interpreter does not have the library."""
-    check_for(python, "mlip.simulation.jax_md", "mlip")
+    check_for(python, "mlip.simulation", "jax_md", "mlip")
 
 
 def start(python: str, kind: str, atoms: Any, dt: float, steps: int, temperature: float) -> Peer:

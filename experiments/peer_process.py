@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
-def check(python: str, module: str, package: str) -> None:
-    """Stop with what to install where the interpreter does not have the library."""
-    command = [python, "-c", f"import {module}"]
+def check(python: str, module: str, name: str, package: str) -> None:
+    """Stop with what to install where the interpreter does not have the library, or one without that name."""
+    command = [python, "-c", f"from {module} import {name}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

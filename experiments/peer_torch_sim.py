@@ -17,7 +17,7 @@ BOX = 50.0  # Å, not periodic
 
 def check(python: str) -> None:
     """Stop where the interpreter does not have the library."""
-    check_for(python, "torch_sim", "torch-sim-atomistic")
+    check_for(python, "torch_sim", "OPTIM_REGISTRY", "torch-sim-atomistic>=0.6 (Python 3.12)")
 
 
 def start(python: str, structures: Any, limits: dict[str, Any]) -> Peer:
