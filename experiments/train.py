@@ -1,16 +1,18 @@
 """Train a potential with physical constraints and measure whether perturbed molecules relax back.
 
-    python experiments/train.py                    # the shipped QM9 subset, about 12 minutes on 2 cores
+    python experiments/train.py                    # the shipped QM9 subset, 6 to 12 minutes on 2 cores
     python experiments/train.py --preset best-cpu --objective paper --seed 1
-    python experiments/train.py --preset qm9-gpu --source dsgdb9nsd.xyz.tar.bz2 --stop-after-minutes 9
+    python experiments/train.py --preset qm9-gpu --source dsgdb9nsd.xyz.tar.bz2 --stop-after-minutes 12
     python experiments/train.py --data my.extxyz
 
 Writes a run folder: config.json, environment.json, metrics.jsonl, checkpoints/, best/ (for `jphys.load`),
 summary.json, recovery.npz and figures/. A killed run goes on with --resume.
+The list uncharacterized.txt lies beside the tar.
 """
 
 import dataclasses
 import importlib
+import logging
 import sys
 import threading
 import time
@@ -30,34 +32,40 @@ from jphys.training.setup import Run, prepare
 FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
 
 
-def peek(name: str, default: str) -> str:
-    """Value of --name on the command line, read before the full parse because it sets the defaults."""
-    flags = {f"--{name}"}
-    for position, word in enumerate(sys.argv[1:], 1):
-        flag, _, value = word.partition("=")
-        if flag in flags:
-            return value or (sys.argv[position + 1] if position + 1 < len(sys.argv) else default)
-    return default
+def preset_named() -> str:
+    """The last --preset on the command line, read before the parse because it sets the defaults.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    preset = "default"
+    for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""]):
+        flag, given, value = word.partition("=")
+        if flag == "--preset":
+            preset = value if given else following
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    return preset
+
+
+def ask(default: TrainConfig) -> TrainConfig:
+    """The command line over these defaults; ends the process with what is allowed for a flag that is not."""
+    return tyro.cli(TrainConfig, default=default, description=__doc__, config=FLAT)
 
 
 def parse() -> tuple[TrainConfig, Structures]:
     """Config and data: preset and objective set the defaults, every other flag overrides one of them."""
-    preset = peek("preset", "default")
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    wants_help = {"--help", "-h"} & set(sys.argv[1:])
-    if wants_help:
-        tyro.cli(TrainConfig, default=PRESETS[preset], description=__doc__, config=FLAT)
-    source = peek("source", "")
-    structures = sources.load(peek("data", PRESETS[preset].data), Path(source) if source else None)
+    preset = preset_named()
+    asked = ask(PRESETS[preset])  # wrong flags end here, before any data is read
+    with_bonds = bool(getattr(asked.model, "bond_mask", False))
+    structures = sources.load(asked.data, asked.source, with_bonds=with_bonds)
     objective, losses = choose_objective(
-        peek("objective", "auto"),
+        asked.objective,
         preset=preset,
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
-    start = dataclasses.replace(PRESETS[preset], losses=losses)
-    config = tyro.cli(TrainConfig, default=start, description=__doc__, config=FLAT)
+    config = ask(dataclasses.replace(PRESETS[preset], losses=losses))
     folder = config.run or Path("runs") / f"{preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures
 
@@ -73,43 +81,60 @@ def report(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     shown = folder / "figures"
     shown.mkdir(exist_ok=True)
     figures.learning_curves(folder / "metrics.jsonl", shown / "learning_curves.png")
-    figures.recovery_histogram(found, shown / "recovery.png")
+    figures.recovery_histogram(found, shown / "recovery.png", fmax=min(found.fmaxes))
     sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
     figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
     if run.potential.pair_parameters is not None:
         # Not the molecules that were relaxed: half of them are the smallest.
         test = graphs(run.data.test.structures, cutoff=run.potential.cutoff)
-        figures.pair_curves(run.potential, params, test, shown / "pair_energies.png")
-    return summary, table(found)
+        try:
+            figures.pair_curves(run.potential, params, test, shown / "pair_energies.png")
+        except ValueError as error:  # single atoms, noble gases
+            print(f"no pair_energies.png: {error}")
+    lines = table(found)
+    if run.data.test.structures.forces is not None:
+        lines += (
+            "\nthe structures have labelled forces: where these are not 0, ΔP includes the way to a minimum"
+        )
+    return summary, lines
 
 
 def main() -> None:
     began = time.monotonic()
     keep_freed_memory()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("jphys.data").setLevel(logging.INFO)  # how many molecules were left out
     config, structures = parse()
     if config.preset == "smoke":  # compiling is most of what it does
         compile_quickly()
     folder = config.run or Path("runs")
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
-    runs.start(folder, stored, resume=config.resume)
-    began -= runs.seconds_so_far(folder)  # of the processes before this one
+    kept = {"resume": config.resume, "free": ("report",)}  # a report can be had again, with other sizes
+    runs.check(folder, stored, **kept)
     import_meanwhile("jphys.figures")
     run = prepare(config, structures)
+    runs.start(folder, stored, **kept)
     runs.keep_data(folder, {"sha256": fingerprint(run.data.train.structures)})
     parts = (run.data.train, run.data.valid, run.data.test)
     count = sum(len(part.structures) for part in parts)
     print(f"{config.data}: {count} structures, objective {config.objective}, run folder {folder}")
-    if not train(run, folder):
+    earlier = runs.seconds_so_far(folder)  # of the processes before this one
+    if not train(run, folder, began=began):
         print(
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"
         )
         return
-    print_report(*report(run, folder, began), folder)
+    print_report(*report(run, folder, began - earlier), folder)
 
 
 def import_meanwhile(module: str) -> None:
     """Import a module in the background: XLA compiles the step meanwhile, and holds no lock of Python."""
     threading.Thread(target=importlib.import_module, args=(module,)).start()
+
+
+def known(value: float | None, digits: int = 2) -> str:
+    """A number of the report, or a dash where one molecule or a single atom left it undefined."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def print_report(summary: dict, table: str, folder: Path) -> None:
@@ -123,8 +148,9 @@ def print_report(summary: dict, table: str, folder: Path) -> None:
     else:
         for row in summary["xtb"]["sigmas"]:
             print(
-                f"against GFN2-xTB at σ = {row['sigma']} Å: rise ratio {row['median_rise_ratio']:.2f}, "
-                f"correlation {row['rise_correlation']:.2f}, of the forces {row['force_correlation']:.3f}"
+                f"against GFN2-xTB at σ = {row['sigma']} Å: rise ratio {known(row['median_rise_ratio'])}, "
+                f"correlation {known(row['rise_correlation'])}, "
+                f"of the forces {known(row['force_correlation'], 3)}"
             )
         bands = summary["xtb"]["curvature"]["bands"]
         shown = (f"{row['median_ratio']:.2f} ({row['to']:g})" for row in bands if row["n"])
@@ -135,5 +161,5 @@ def print_report(summary: dict, table: str, folder: Path) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, FileNotFoundError, ConnectionError, NonFiniteLoss) as error:
+    except (ValueError, OSError, NonFiniteLoss) as error:
         sys.exit(f"error: {error}")

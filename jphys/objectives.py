@@ -58,10 +58,11 @@ class ObjectiveConfig:
     """Fraction of structures left at p itself, where the prior's force is zero."""
     thermal: float = 0.0
     """Fraction of the structures displaced along some of the prior's modes, with equal energy in each,
-    instead of by the same noise on every coordinate: soft modes then move far."""
+    instead of by the same noise on every coordinate: soft modes then move far. Only with restore or
+    curvature."""
     apart: float = 0.0
     """Fraction of the displaced structures that are taken apart as well: the smaller side of a random acyclic
-    bond moves along it, sometimes of a second one too."""
+    bond moves along it, sometimes of a second one too. Only with restore or curvature."""
     apart_reach: float = 1.0
     """Longest of these moves, Å; they are uniform from 0."""
     temperature: float = 0.4

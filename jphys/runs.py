@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,25 +69,38 @@ def _git_revision() -> str:
     return done.stdout.strip()
 
 
-def start(folder: Path, config, *, resume: bool) -> None:
-    """Make the run folder, or check that the one to resume was started with the same config.
+def check(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> None:
+    """Refuse a folder that no run with this config can begin or go on in. Writes nothing.
+
+    Args:
+        folder: of the run.
+        config: a dataclass.
+        resume: whether to go on with the run that is there.
+        free: fields that may differ from those of the run.
 
     Raises:
-        ValueError: if the folder holds a run and `resume` is false, or one of another config.
+        ValueError: if the folder is a file, holds a run and `resume` is false, or one of another config.
     """
-    record = configs.encode(config)
     path = folder / "config.json"
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"run must be a folder, got the file {folder}")
     if path.exists() and not resume:
         raise ValueError(f"run must be a new folder, or give --resume to continue it, got {folder}")
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = _changed(before, json.loads(json.dumps(record)))
+        changed = _changed(before, json.loads(json.dumps(configs.encode(config))))
+        changed = [name for name in changed if name.split(".")[0] not in free]
         if changed:
             raise ValueError(
                 f"resume must keep the config of {folder}, got other values for {', '.join(changed)}"
             )
+
+
+def start(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> None:
+    """Make the run folder, or go on in the one that was started with the same config: see `check`."""
+    check(folder, config, resume=resume, free=free)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    write_json(folder / "config.json", configs.encode(config))
     write_json(folder / "environment.json", environment())
 
 

@@ -1,12 +1,15 @@
 """Run folders: what a run is, and what it learns from, do not change under it."""
 
+import dataclasses
 import os
 
+import numpy as np
 import pytest
 
 from jphys import runs
 from jphys.data.qm9 import load_small
 from jphys.data.structures import fingerprint, take
+from jphys.training.config import ReportConfig
 
 
 def test_a_run_goes_on_with_the_same_data_alone(tmp_path):
@@ -25,6 +28,21 @@ def test_the_fingerprint_sees_every_bit():
     assert fingerprint(three) == fingerprint(again) != fingerprint(take(three, [0, 2, 1]))
     again.energy[1] += 1e-9
     assert fingerprint(three) != fingerprint(again)
+    labelled = [dataclasses.replace(three, forces=np.full_like(three.positions, f)) for f in (0.1, 0.7)]
+    assert len({fingerprint(one) for one in (three, *labelled)}) == 3
+
+
+def test_a_folder_is_checked_before_anything_is_written(tmp_path):
+    config, folder = ReportConfig(), tmp_path / "run"
+    runs.check(folder, config, resume=False)
+    assert not folder.exists()
+    runs.start(folder, config, resume=False)
+    with pytest.raises(ValueError, match="give --resume to continue it"):
+        runs.check(folder, config, resume=False)
+    other = dataclasses.replace(config, molecules=7)
+    with pytest.raises(ValueError, match="got other values for molecules"):
+        runs.check(folder, other, resume=True)
+    runs.check(folder, other, resume=True, free=("molecules",))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds a process to cores")

@@ -62,7 +62,9 @@ def _receive_all(url: str, part: Path, size: int) -> None:
 def _receive(url: str, part: Path, start: int, size: int) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "jphys", "Range": f"bytes={start}-"})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        resumed = answer.status == 206
+        resumed, length = answer.status == 206, answer.headers.get("Content-Length")
+        if not resumed and (answer.status != 200 or (length is not None and int(length) != size)):
+            raise OSError(f"the server answered with status {answer.status} and {length} bytes")
         with (
             part.open("ab" if resumed else "wb") as file,  # a server without ranges starts again at 0
             tqdm(

@@ -6,6 +6,7 @@ import numpy as np
 
 from jphys.data.structures import Structures
 from jphys.elements import check_species
+from jphys.graph import check_atoms
 
 
 def load(path) -> Structures:
@@ -17,7 +18,7 @@ def load(path) -> Structures:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not readable, no frame, no energy, forces in some frames only, partly periodic, flat cell,
-            unknown element, or a value that is not finite; names file and frame.
+            unknown element, a charge or open shell, or a value that is not finite; names file and frame.
     """
     path = Path(path)
     frames = _read_frames(path)
@@ -77,11 +78,10 @@ def _check_geometry(atoms, where: str) -> None:
         raise ValueError(f"{where}: a structure must have atoms, got none")
     try:
         check_species(atoms.numbers)
+        check_atoms(atoms)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     _check_finite(atoms.positions, "positions", where)
-    if atoms.pbc.any() and not atoms.pbc.all():
-        raise ValueError(f"{where}: pbc must be all true or all false, got {atoms.pbc.tolist()}")
     if atoms.pbc.all():
         _check_finite(atoms.cell.array, "cell", where)
         if not atoms.cell.volume > 0:

@@ -87,8 +87,9 @@ def _read_official(folder: Path) -> Records:
     except ConnectionError as error:
         raise ConnectionError(
             f"QM9 could not be downloaded ({error}). Call again to resume, or fetch {TAR.url} as {TAR.name} "
-            f"and {UNCHARACTERIZED.url} as {UNCHARACTERIZED.name} yourself and pass their paths as source= "
-            "and uncharacterized= (source alone where both lie in one folder); load_small() needs no network"
+            f"and {UNCHARACTERIZED.url} as {UNCHARACTERIZED.name} yourself and pass the path of "
+            "the tar as source= (--source of train.py), with the list beside it or as uncharacterized=; the "
+            "data qm9-small needs no network"
         ) from error
     records = read_tar(tar, read_uncharacterized(rejected))
     counts = (len(records) + records.n_uncharacterized, records.n_uncharacterized)
@@ -126,7 +127,7 @@ def _find_uncharacterized(source: Path, given) -> Path:
     raise FileNotFoundError(
         f"{UNCHARACTERIZED.name}, the list of molecules that failed the authors' check, must be given too: "
         f"looked for {' and '.join(map(str, places))}; fetch it from {UNCHARACTERIZED.url} "
-        "and pass its path as uncharacterized="
+        "and put it there, or pass its path as uncharacterized="
     )
 
 

@@ -6,12 +6,13 @@ from jphys.data import extxyz, qm9
 from jphys.data.structures import Structures
 
 
-def load(name: str, source: Path | None = None) -> Structures:
+def load(name: str, source: Path | None = None, *, with_bonds: bool = False) -> Structures:
     """Structures of `qm9-small`, of `qm9`, or of one file that ASE reads.
 
     Args:
         name: `qm9-small`, `qm9`, or the path of the file.
         source: for `qm9`, see `jphys.data.qm9.load`.
+        with_bonds: for `qm9`, perceive bonds too.
 
     Raises:
         ValueError: if the name is neither of them nor an existing file, or has no use for the source.
@@ -23,7 +24,7 @@ def load(name: str, source: Path | None = None) -> Structures:
     if name == "qm9-small":
         return qm9.load_small()
     if name == "qm9":
-        return qm9.load(source)
+        return qm9.load(source, with_bonds=with_bonds)
     if not Path(name).exists():
         raise ValueError(f"data must be qm9-small, qm9 or an existing file, got {name!r}")
     return extxyz.load(name)

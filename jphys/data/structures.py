@@ -53,10 +53,11 @@ def take(structures: Structures, chosen) -> Structures:
 
 
 def fingerprint(structures: Structures) -> str:
-    """SHA-256 of atoms, places and energies: whether two sets of data are the same to the last bit."""
+    """SHA-256 of all but the names: whether two sets of data are the same to the last bit."""
     digest = hashlib.sha256()
-    for array in (structures.n_atoms, structures.species, structures.positions, structures.energy):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    for name in ("n_atoms", "species", "positions", "energy", "forces", "cell", "n_bonds", "bonds"):
+        array = getattr(structures, name)
+        digest.update(name.encode() + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
     return digest.hexdigest()
 
 

@@ -164,7 +164,7 @@ def _draw_pair(axes, sample: PairSample, cutoff: float) -> None:
 
 def _limits(d: np.ndarray, values: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
     """Energies worth showing: well and barrier from the shorter bond lengths on, and some of the wall."""
-    near = values[d > 0.97 * np.percentile(distances, 10)]
+    near = values[d > min(0.97 * np.percentile(distances, 10), 0.9 * d[-1])]
     low, high = min(near.min(), 0.0), max(near.max(), 0.0)
     room = max(high - low, 0.01)
     return low - 0.1 * room, high + 1.0 * room
@@ -173,7 +173,7 @@ def _limits(d: np.ndarray, values: np.ndarray, distances: np.ndarray) -> tuple[f
 def _bond_lengths(axes, distances: np.ndarray) -> None:
     """Histogram in the lowest sixth of the panel."""
     counts, edges = np.histogram(distances, bins=np.linspace(*RANGE, 95))
-    heights = 0.16 * counts / counts.max()
+    heights = 0.16 * counts / max(counts.max(), 1)
     shown = counts > 0
     axes.bar(
         edges[:-1][shown],

@@ -17,6 +17,7 @@ from jphys.training.config import ReportConfig
 from jphys.training.loop import errors
 from jphys.training.setup import Run
 
+MARGIN = 4.0 * 2.0**0.5  # standard deviations by which a perturbed distance hardly ever changes
 AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
 
 
@@ -72,7 +73,9 @@ def summarise(run: Run, folder: Path, *, began: float):
     config, started = run.config, time.monotonic()
     # The potential of the run, not the equal one of the checkpoint: what it compiled serves here, too.
     potential, params = run.potential, checkpoint.load(folder / "best")[1]
-    test = graphs(run.data.test.structures, cutoff=potential.cutoff)
+    # Pairs of crystals that come within the cutoff when they are perturbed.
+    reach = potential.cutoff + MARGIN * max(config.report.sigmas)
+    test = graphs(run.data.test.structures, cutoff=reach)
     tested = errors(run, params, run.data.test, test)
     found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
     ended = time.monotonic()

@@ -107,9 +107,9 @@ def compare_surfaces(rise, forces, rise_reference, forces_reference) -> dict:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.sum(f * f_ref) / np.sum(f_ref**2)
-        ratio = rise / rise_reference
+        ratio = (rise / rise_reference)[rise_reference != 0]  # single atoms have no rise
     statistics = {
-        "median_rise_ratio": np.median(ratio) if len(both) else np.nan,
+        "median_rise_ratio": np.median(ratio) if len(ratio) else np.nan,
         "rise_correlation": _correlation(rise, rise_reference),
         "force_correlation": _correlation(f.ravel(), f_ref.ravel()),
         "force_slope": slope,

@@ -1,6 +1,7 @@
 """What a training run is made of, and the presets."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,13 @@ class ReportConfig:
         for name in ("molecules", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("sigmas", "fmaxes"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must hold at least one value, got none")
+        if not all(0 <= sigma < math.inf for sigma in self.sigmas):
+            raise ValueError(f"sigmas must not be negative, got {self.sigmas}")
+        if not all(0 < fmax < math.inf for fmax in self.fmaxes):
+            raise ValueError(f"fmaxes must be positive, got {self.fmaxes}")
         if self.xtb_molecules < 0:
             raise ValueError(f"xtb_molecules must not be negative, got {self.xtb_molecules}")
 
@@ -47,9 +55,10 @@ class TrainConfig:
     data: str = "qm9-small"
     """qm9-small (shipped: up to 7 heavy atoms), qm9 (the whole set), or a file that ASE reads."""
     source: Path | None = None
-    """For qm9: the official tar, a folder of its xyz files, or an npz; otherwise it is downloaded."""
+    """For qm9: the official tar or a folder of its xyz files, with uncharacterized.txt beside it, or an npz;
+    otherwise it is downloaded."""
     structures: int = 0
-    """Use so many random structures of the data; 0 for all."""
+    """Use so many random structures of the data at most; 0 for all."""
     run: Path | None = None
     """Run folder; runs/<preset>-<objective>-<seed> where not given."""
     resume: bool = False
@@ -97,15 +106,17 @@ class TrainConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("structures", "early_stop"):
-            if getattr(self, name) < 0:
+        for name in ("structures", "early_stop", "weight_decay", "checkpoint_seconds", "stop_after_minutes"):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if 0 < self.structures < 3:
+            raise ValueError(f"structures must be 0 or at least 3, one for each part, got {self.structures}")
         if not 0 < self.plateau_factor < 1:
             raise ValueError(f"plateau_factor must be between 0 and 1, got {self.plateau_factor}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be from 0 to below 1, got {self.average}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to below 2**32, got {self.seed}")
 
 
 PRESETS: dict[str, TrainConfig] = {
@@ -149,9 +160,7 @@ def choose_objective(
         raise ValueError(f"objective must be one of auto, {', '.join(table)}, got {name!r}")
     if name == "labels" and not has_forces:
         raise ValueError("objective must not be labels for data without forces")
-    losses = dataclasses.replace(table[name], **CHANGES.get((preset, name), {}))
-    check_losses(losses, has_forces=has_forces, periodic=periodic)
-    return name, losses
+    return name, dataclasses.replace(table[name], **CHANGES.get((preset, name), {}))
 
 
 def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, stable: bool = True) -> None:

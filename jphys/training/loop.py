@@ -23,19 +23,25 @@ class NonFiniteLoss(RuntimeError):
     """The loss or its gradient is not finite; the message names the step and the structures."""
 
 
-def train(run: Run, folder: Path) -> bool:
+def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
     """Train to the end of the plan, or to the time limit; goes on from the last checkpoint if there is one.
 
     Writes metrics.jsonl, checkpoints/ (the state to resume from) and best/ (the averaged parameters with
     the lowest validation error: MAE_E in eV plus MAE_F in eV/Å).
 
+    Args:
+        run: the prepared run.
+        folder: of the run.
+        began: when the process began by `time.monotonic`: `stop_after_minutes` counts from there. None: now.
+
     Returns:
         Whether the training is complete: the plan finished, or `early_stop` reached.
 
     Raises:
-        NonFiniteLoss: the state before that step is kept in the last checkpoint.
+        NonFiniteLoss: the run stays at its last checkpoint.
     """
-    config, began = run.config, time.monotonic()
+    config, started = run.config, time.monotonic()
+    began = started if began is None else began
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
     with ocp.CheckpointManager(folder.absolute() / "checkpoints", options=options) as manager:
         state = restore(run, manager)
@@ -52,7 +58,7 @@ def train(run: Run, folder: Path) -> bool:
                 state, record = segment(run, state, done, end)
                 ends_epoch, done = end == (epoch + 1) * run.steps_per_epoch, end
                 finished = done == len(run.plan)
-                record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - began}
+                record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - started}
                 if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
                     average = jax.device_get(state.average)  # for one device, as `checkpoint.load` gives it
                     record["valid"] = errors(run, average, run.data.valid, valid)

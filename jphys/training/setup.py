@@ -92,7 +92,21 @@ def trained_on(config: TrainConfig, structures: Structures | None) -> Structures
 
 
 def fitted_model(config: TrainConfig, data: Data):
-    """The model's config with the references of the data and, where it has one, their spread per atom."""
+    """The model's config with the references of the data and, where it has one, their spread per atom.
+
+    Raises:
+        ValueError: for a model that the data cannot serve.
+    """
+    if config.model.reference_energies:
+        raise ValueError(
+            "model.reference_energies must be empty, they are fitted on the training part, "
+            f"got {config.model.reference_energies}"
+        )
+    heaviest = max(int(part.structures.species.max()) for part in (data.train, data.valid, data.test))
+    if heaviest > config.model.max_z:
+        raise ValueError(f"model.max_z must be at least {heaviest}, as in the data, got {config.model.max_z}")
+    if getattr(config.model, "bond_mask", False) and not data.train.structures.n_bonds.any():
+        raise ValueError("model.bond_mask must be False for data without bonds, got True")
     model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
     if not isinstance(model, MessagePassingConfig):
         return model
@@ -109,6 +123,10 @@ def check_heads(config: TrainConfig, potential: Potential) -> None:
     if config.losses.mask and potential.element_logits is None:
         raise ValueError(
             f"mask must be 0 for a model that predicts no hidden atoms, got {config.losses.mask}"
+        )
+    if config.losses.auxiliary and potential.auxiliary is None:
+        raise ValueError(
+            f"auxiliary must be 0 for a model that makes no such estimates, got {config.losses.auxiliary}"
         )
 
 

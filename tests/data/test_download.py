@@ -15,7 +15,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 class _Server(http.server.ThreadingHTTPServer):
     """Serves CONTENT with ranges; the first `n_cuts` answers break off after `cut` bytes."""
 
-    n_cuts, cut, ranges, served = 0, 300_000, True, CONTENT
+    n_cuts, cut, ranges, served, status = 0, 300_000, True, CONTENT, 200
     asked: list[str | None]
 
 
@@ -30,7 +30,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
         body = self.server.served[start:]
-        self.send_response(206 if wanted and self.server.ranges else 200)
+        self.send_response(206 if wanted and self.server.ranges else self.server.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if len(self.server.asked) <= self.server.n_cuts:
@@ -106,3 +106,12 @@ def test_missing_file_is_an_error_at_once(server, tmp_path):
     with pytest.raises(ConnectionError, match="404"):
         download(_url(server, "/other"), tmp_path / "file.bin", size=len(CONTENT), md5=MD5)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "served"), [(200, b"<html>log in"), (202, b"")])
+def test_an_answer_that_is_not_the_file_keeps_what_came(server, tmp_path, status, served):
+    server.ranges, server.status, server.served = False, status, served
+    (tmp_path / "file.bin.part").write_bytes(CONTENT[:900])
+    with pytest.raises(ConnectionError, match=f"status {status} and {len(served)} bytes"):
+        download(_url(server), tmp_path / "file.bin", size=len(CONTENT), md5=MD5)
+    assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:900]

@@ -86,6 +86,10 @@ WRONG = {
         lambda w: _labelled(_with(w, pbc=True, cell=[9, 9, 0]), energy=1.0),
         "frame 1: cell must have a volume",
     ),
+    "charged": (
+        lambda w: _labelled(_with(w, info={"charge": 1}), energy=1.0),
+        r"frame 1: info\['charge'\] must be 0 or absent",
+    ),
     "no element": (lambda w: _labelled(_with(w, numbers=[0, 1, 1]), energy=1.0), "frame 1: species must be"),
 }
 

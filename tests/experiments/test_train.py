@@ -100,6 +100,14 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
             ["--preset", "smoke", "--data", "missing.extxyz"],
             "data must be qm9-small, qm9 or an existing file",
         ),
+        (["--preset", "smoke", "--preset", "smok"], "preset must be one of smoke, default"),
+        (["--preset=", "--seed", "1"], "preset must be one of smoke, default, best-cpu, qm9-gpu, got ''"),
+        (["--preset", "smoke", "--structures", "2"], "structures must be 0 or at least 3"),
+        (["--preset", "smoke", "--seed", "4294967296"], "seed must be from 0 to below 2**32"),
+        (["--preset", "smoke", "--report.sigmas", "-0.1"], "sigmas must not be negative, got (-0.1,)"),
+        (["--preset", "smoke", "--stop-after-minutes", "-1"], "stop_after_minutes must not be negative"),
+        (["--preset", "smoke", "--losses.auxiliary", "1"], "auxiliary must be 0 for a model that makes no"),
+        (["--data", "qm9", "--epoch", "3"], "--epochs"),  # nothing is downloaded for it
         (["--preset", "smoke", "--source", "qm9.tar.bz2"], "source must go with the data qm9"),
         (["--preset", "smoke", "--epoch", "3"], "--epochs"),
         (["--preset", "smoke", "--epochs", "0"], "epochs must be at least 1, got 0"),
@@ -131,6 +139,37 @@ def test_qm9_from_a_file_trains_and_goes_on(tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())["fields"]
     assert (config["data"], config["source"]) == ("qm9", str(qm9.SMALL))
     assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_the_report_can_be_had_again_with_other_sizes(tmp_path):
+    flags = [*TINY, "--structures", "40", "--run", str(tmp_path / "run"), "--report.max-steps", "5"]
+    flags += ["--report.molecules", "2", "--report.xtb-molecules", "1"]  # of one molecule nothing correlates
+    done = run(*flags, "--report.fmaxes", "0.05")
+    assert done.returncode == 0, done.stderr
+    steps = losses(tmp_path / "run")
+    again = run(*flags, "--report.fmaxes", "0.02", "0.2", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert losses(tmp_path / "run") == steps, "nothing was trained again"
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert {row["fmax"] for row in summary["recovery"]["rows"]} == {0.02, 0.2}
+
+
+@pytest.mark.slow
+def test_noble_gases_have_no_bonds_and_train_all_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        atoms = ase.Atoms("Ar2", [[0, 0, 0], [0, 0, rng.uniform(3.5, 4.5)]])
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
+        ase.io.write(tmp_path / "argon.extxyz", atoms, append=True)
+    done = run(*TINY, *QUICK_REPORT, "--data", str(tmp_path / "argon.extxyz"), "--run", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "no pair_energies.png: graphs must hold at least one pair" in done.stdout
+
+
+def test_a_file_is_no_run_folder(tmp_path, refusal):
+    (tmp_path / "file").write_text("")
+    assert "run must be a folder, got the file" in refusal("train.py", *TINY, "--run", str(tmp_path / "file"))
 
 
 def test_an_empty_file_is_named(tmp_path, refusal):

@@ -42,6 +42,14 @@ def test_statistics_of_a_scaled_reference():
     assert row["mean_force_xtb"] == pytest.approx(np.mean([np.linalg.norm(f, axis=1) for f in forces]))
 
 
+def test_a_single_atom_has_no_rise_to_compare():
+    forces = [np.zeros((1, 3)), np.ones((2, 3)), np.ones((2, 3))]
+    row = xtb.compare_surfaces(np.array([0.0, 1.0, 3.0]), forces, np.array([0.0, 2.0, 2.0]), forces)
+    assert (row["n"], row["median_rise_ratio"]) == (3, 1.0)
+    alone = xtb.compare_surfaces(np.zeros(1), forces[:1], np.zeros(1), forces[:1])
+    assert (alone["n"], alone["median_rise_ratio"]) == (1, None)
+
+
 def test_failures_are_counted_and_left_out():
     forces = [np.ones((2, 3)), -np.ones((2, 3)), np.ones((2, 3))]
     row = xtb.compare_surfaces(np.array([1.0, 2.0, np.inf]), forces, np.array([2.0, np.nan, 2.0]), forces)

@@ -1,11 +1,24 @@
 """Which losses a run starts from: by the data, by name, and as its preset has them."""
 
 import dataclasses
+import math
 
 import pytest
 
-from jphys.objectives import OBJECTIVES
-from jphys.training.config import CHANGES, LABELS, PRESETS, choose_objective
+from jphys.data.qm9 import load_small
+from jphys.data.structures import take
+from jphys.models import TransformerConfig
+from jphys.objectives import OBJECTIVES, ObjectiveConfig
+from jphys.training.config import (
+    CHANGES,
+    LABELS,
+    PRESETS,
+    ReportConfig,
+    TrainConfig,
+    check_losses,
+    choose_objective,
+)
+from jphys.training.setup import prepare
 
 
 def test_the_data_choose_where_nobody_does():
@@ -28,9 +41,57 @@ def test_a_preset_changes_what_it_says_and_nothing_else():
     [
         ("papers", {}, "objective must be one of auto, physics, paper"),
         ("labels", {}, "objective must not be labels for data without forces"),
-        ("physics", {"periodic": True}, "restore and curvature must be 0 for crystals"),
     ],
 )
 def test_objectives_that_the_data_cannot_serve_are_refused(name, data, message):
     with pytest.raises(ValueError, match=message):
         choose_objective(name, **{"has_forces": False, "periodic": False} | data)
+
+
+def test_the_prior_is_refused_for_crystals():
+    with pytest.raises(ValueError, match="restore and curvature must be 0 for crystals"):
+        check_losses(OBJECTIVES["physics"], has_forces=False, periodic=True)
+    without = dataclasses.replace(OBJECTIVES["physics"], restore=0.0, curvature=0.0)
+    check_losses(without, has_forces=False, periodic=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sigmas": ()}, "sigmas must hold at least one value"),
+        ({"sigmas": (0.1, math.nan)}, "sigmas must not be negative"),
+        ({"fmaxes": (0.0,)}, "fmaxes must be positive"),
+        ({"fmaxes": ()}, "fmaxes must hold at least one value"),
+    ],
+)
+def test_reports_that_cannot_be_made_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        ReportConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("weight_decay", -1.0), ("checkpoint_seconds", -1.0), ("stop_after_minutes", math.nan), ("seed", 2**32)],
+)
+def test_values_that_no_run_can_have_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must"):
+        TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("model", "losses", "message"),
+    [
+        ({"max_z": 7}, {}, "model.max_z must be at least 8, as in the data, got 7"),
+        ({"reference_energies": ((1, -13.6),)}, {}, "model.reference_energies must be empty"),
+        ({"bond_mask": True}, {}, "model.bond_mask must be False for data without bonds"),
+        ({}, {"auxiliary": 1.0}, "auxiliary must be 0 for a model that makes no such estimates"),
+    ],
+)
+def test_models_that_the_data_cannot_serve_are_refused(model, losses, message):
+    data = take(load_small(), range(20))
+    data = dataclasses.replace(data, n_bonds=0 * data.n_bonds, bonds=data.bonds[:0])
+    config = TrainConfig(
+        model=TransformerConfig(channels=8, heads=2, **model), losses=ObjectiveConfig(**losses), batch_size=4
+    )
+    with pytest.raises(ValueError, match=message):
+        prepare(config, data)
