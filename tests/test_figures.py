@@ -280,6 +280,20 @@ def test_every_surface_is_drawn(monkeypatch, tmp_path):
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 7
 
 
+def test_every_model_has_bars_of_its_own(monkeypatch, tmp_path):
+    drawn = Figure()
+
+    @contextlib.contextmanager
+    def kept(path, width, height):
+        yield drawn
+
+    monkeypatch.setattr("jphys.figures.scaled.canvas", kept)
+    rows = {element: {f"model {number}": 1.0 for number in range(9)} for element in ("H", "C")}
+    figures.errors_by_element(rows, tmp_path / "bars.png", ylabel="MAE (eV)")
+    looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in drawn.axes[0].patches}
+    assert len(drawn.axes[0].patches) == 18 and len(looks) == 9
+
+
 def test_settings_stay_inside(tmp_path):
     """A user's own settings neither leak into a figure nor are changed by it."""
     with matplotlib.rc_context({"font.size": 31, "axes.facecolor": "black"}):

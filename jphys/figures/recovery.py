@@ -45,7 +45,7 @@ def recovery_distributions(
     Raises:
         ValueError: if a recovery has no such amplitude or threshold.
     """
-    with canvas(path, 8.6, 3.3) as figure:
+    with canvas(path, 9.8, 3.3) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         for (name, recovery), style in zip(rows.items(), line_styles()):
             row, column = index_of("sigma", sigma, recovery.sigmas), index_of("fmax", fmax, recovery.fmaxes)
@@ -57,7 +57,7 @@ def recovery_distributions(
         left.set_xlabel("ΔP after relaxation (Å)")
         right.set(xscale="log", xlim=GAPS, xlabel="ΔE_g (eV)")
         plain_ticks(left)
-        right.legend(loc="lower right")
+        right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return Path(path)
 
 

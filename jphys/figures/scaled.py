@@ -66,15 +66,17 @@ def errors_by_element(rows: Mapping[str, Mapping[str, float]], path, *, ylabel: 
         ylabel: of the errors.
     """
     models = list(next(iter(rows.values())))
-    with canvas(path, 1.5 + 0.7 * len(rows), 3.0) as figure:
+    with canvas(path, 2.6 + 0.7 * len(rows), 3.0) as figure:
         axis = figure.subplots()
         width = 0.8 / len(models)
-        for number, (name, color) in enumerate(zip(models, itertools.cycle(PALETTE))):
+        looks = itertools.product((None, "//", ".."), PALETTE)  # hatched from the seventh model on
+        for number, (name, (hatch, color)) in enumerate(zip(models, itertools.cycle(looks))):
             places = np.arange(len(rows)) + (number - (len(models) - 1) / 2) * width
-            axis.bar(places, [row[name] for row in rows.values()], width, color=color, label=name)
+            errors = [row[name] for row in rows.values()]
+            axis.bar(places, errors, width, color=color, hatch=hatch, edgecolor="white", label=name)
         axis.set_xticks(range(len(rows)), list(rows))
         axis.set(ylabel=ylabel)
-        axis.legend()
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return Path(path)
 
 
