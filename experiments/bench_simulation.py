@@ -29,6 +29,7 @@ from bench_timing import cpu_name, report
 
 from jphys import runs
 from jphys.allocation import keep_freed_memory
+from jphys.data import qm9
 
 Part = Literal["relaxation", "dynamics", "memory", "conservation"]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
@@ -109,6 +110,10 @@ class BenchConfig:
             raise ValueError(f"picoseconds must be positive, got {self.picoseconds}")
         if self.ase_molecules > self.molecules:
             raise ValueError(f"ase_molecules must be at most {self.molecules}, got {self.ase_molecules}")
+        if self.molecules > len(qm9.load_small()):
+            raise ValueError(f"molecules must be at most {len(qm9.load_small())}, got {self.molecules}")
+        if self.peer == "mlip" and not set(self.peer_sizes) & set(self.sizes):
+            raise ValueError(f"peer_sizes must share a size with sizes {self.sizes}, got {self.peer_sizes}")
         if self.peer != "none" and PEERS[self.peer][1] not in self.parts:
             raise ValueError(f"parts must hold {PEERS[self.peer][1]} for {self.peer}, got {self.parts}")
 
@@ -123,8 +128,10 @@ def main() -> None:
         "environment": runs.environment() | {"cpu": cpu_name(), "load before": os.getloadavg()[1]},
         "config": {name: value for name, value in vars(config).items() if not isinstance(value, Path)},
     }
-    found |= {part: PARTS[part].run(config) for part in config.parts}
-    runs.write_json(config.output, found)
+    config.output.parent.mkdir(parents=True, exist_ok=True)
+    for part in config.parts:
+        found[part] = PARTS[part].run(config)
+        runs.write_json(config.output, found)  # a part that fails loses none before it
     print(report(found))
 
 

@@ -189,6 +189,7 @@ def main() -> None:
         )
     for name, ratio in found["ratios"].items():
         print(f"{name:60s} {ratio:5.2f}")
+    config.output.parent.mkdir(parents=True, exist_ok=True)
     settings = dataclasses.asdict(config) | {"output": str(config.output)}
     runs.write_json(config.output, {"environment": runs.environment(), "config": settings, **found})
 

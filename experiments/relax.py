@@ -10,6 +10,7 @@ those of the model's data: for qm9-small B3LYP/6-31G(2df,p) total energies.
 
 import contextlib
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 import jphys
 from jphys import bonds, figures
 from jphys.evaluation import evaluate
+from jphys.models.potential import check_bonds
+
+READ_AS_OTHERS = ("F",)  # fluorine: extxyz reads false
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Config:
     input: Path | None = None
     """File that ASE reads, with any number of structures."""
     model: str = "qm9-small"
-    """Name of a pretrained model, or the checkpoint folder of a run."""
+    """Name of a pretrained model, or the folder of a run or checkpoint."""
     fmax: float = 0.01
     """Converged when no force is larger, eV/Å."""
     relax_cell: bool = False
@@ -61,6 +65,8 @@ class Config:
             raise ValueError(f"output must be a folder, got the file {self.output}")
         if not self.fmax > 0:
             raise ValueError(f"fmax must be positive, got {self.fmax}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {self.max_steps}")
 
 
 def fixed_atoms(atoms: ase.Atoms) -> np.ndarray:
@@ -91,9 +97,24 @@ def structures(config: Config, potential: jphys.Potential) -> tuple[list[str], l
         names.append(str(atoms.symbols))
         with naming(f"{config.input}, structure {index} ({names[-1]})"):
             jphys.reference_energy(potential, atoms.numbers)
-            made.append(jphys.graph.from_ase(atoms, cutoff=potential.cutoff if atoms.pbc.all() else None))
+            made.append(graph_of(atoms, potential))
             fixed.append(fixed_atoms(atoms))
     return names, made, fixed
+
+
+def graph_of(atoms: ase.Atoms, potential: jphys.Potential) -> jphys.Graph:
+    """The graph of a structure of a file, with bonds perceived where the model needs them.
+
+    Raises:
+        ValueError: where no bonds fit the structure of a model that needs them.
+    """
+    if atoms.pbc.all():
+        return jphys.graph.from_ase(atoms, cutoff=potential.cutoff)
+    found = None
+    if potential.needs_bonds:
+        found = bonds.perceive_bonds(atoms.numbers, atoms.positions)
+        check_bonds(potential, atoms.numbers, found)
+    return jphys.graph.from_ase(atoms, bonds=found)
 
 
 @contextlib.contextmanager
@@ -128,7 +149,9 @@ def write(file: Path, names: list[str], energies, result) -> None:
     for i, (name, graph) in enumerate(zip(names, result.graphs)):
         cell = graph.globals.cell[0]
         atoms = ase.Atoms(graph.nodes.species, graph.nodes.positions, cell=cell, pbc=bool(cell.any()))
-        atoms.info.update(name=name, status=str(result.status[i]))
+        name = name.replace("\\", "\\\\")  # extxyz takes one of two backslashes
+        atoms.info.update(name=f"_JSON {json.dumps(name)}" if name in READ_AS_OTHERS else name)
+        atoms.info.update(status=str(result.status[i]))
         known = {"energy": energies[i], "forces": result.forces[i]}
         if result.stress is not None and cell.any():
             known["stress"] = full_3x3_to_voigt_6_stress(result.stress[i])
@@ -150,13 +173,16 @@ def main(config: Config) -> None:
     """Relax, print, write."""
     potential, params = jphys.load(config.model)
     names, starts, fixed = structures(config, potential)
-    config.output.mkdir(parents=True, exist_ok=True)
+    if config.relax_cell and not any(graph.globals.cell.any() for graph in starts):
+        raise ValueError("relax_cell needs a crystal, got molecules alone")
     totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
     energies, forces = evaluate(potential, params, starts)
     settings = {"fmax": config.fmax, "max_steps": config.max_steps, "relax_cell": config.relax_cell}
     result = jphys.relax(potential, params, starts, fixed=fixed, progress=True, **settings)
+    config.output.mkdir(parents=True, exist_ok=True)
     print_table(names, energies + totals, forces, result.energy + totals, result)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)
+    (config.output / "relaxed.png").unlink(missing_ok=True)  # of structures that were here before
     free = [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]
     if free:
         before, after = ([graphs[i] for i in free] for graphs in (starts, result.graphs))

@@ -74,17 +74,22 @@ def embed_smiles(smiles: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
         species (n,), positions (n, 3) Å, kekulised bonds (m, 3) int32 rows (i, j, order).
 
     Raises:
-        ValueError: for a SMILES that RDKit cannot read or place in space, or of charged atoms.
+        ValueError: for a SMILES that RDKit cannot read or place in space, of charged atoms or a radical, or
+            a seed that RDKit does not take.
     """
     from rdkit import Chem, rdBase
     from rdkit.Chem import AllChem
 
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"seed must be from 0 to below 2**31, got {seed}")
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles) if smiles else None
         if molecule is None or not molecule.GetNumAtoms():
             raise ValueError(f"smiles must be readable by RDKit, got {smiles!r}")
         if any(atom.GetFormalCharge() for atom in molecule.GetAtoms()):
             raise ValueError(f"smiles must be of a molecule without charged atoms, got {smiles!r}")
+        if any(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+            raise ValueError(f"smiles must be of a molecule with a closed shell, got {smiles!r}")
         molecule = Chem.AddHs(molecule)
         if AllChem.EmbedMolecule(molecule, randomSeed=seed) != 0:  # pyright: ignore
             raise ValueError(f"smiles must be of a molecule that RDKit can embed, got {smiles!r}")

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError, all_changes
 from ase.calculators.calculator import Calculator as AseCalculator
+from ase.geometry import find_mic
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from jphys.derivatives import energy_and_forces, energy_forces_stress
-from jphys.graph import from_ase, pad
+from jphys.graph import bond_rows, from_ase, pad
 from jphys.models.potential import Potential, check_bonds, check_elements
 
 GROWTH = 1.25  # a shape that no longer fits grows to this multiple of what is needed
@@ -74,10 +75,18 @@ class Calculator(AseCalculator):
         """Padded graph of the atoms; the shape only ever grows."""
         check_elements(self.potential, atoms.numbers)
         check_bonds(self.potential, atoms.numbers, self.bonds)
-        graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=self.bonds)
+        bonds = _felt(atoms, bond_rows(self.bonds, len(atoms)), self.potential.cutoff)
+        graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=bonds)
         n_node, n_edge = self.room
         self.room = _grown(n_node, len(graph.nodes.species) + 1), _grown(n_edge, max(len(graph.senders), 1))
         return pad(graph, *self.room, n_graph=2)
+
+
+def _felt(atoms: ase.Atoms, bonds: np.ndarray, cutoff: float) -> np.ndarray:
+    """The bonds shorter than the cutoff: atoms farther apart do not feel each other."""
+    ends = atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]]
+    lengths = find_mic(ends, atoms.cell, bool(atoms.pbc.all()))[1] if len(bonds) else np.zeros(0)
+    return bonds[lengths < cutoff]
 
 
 def _grown(size: int, needed: int) -> int:

@@ -81,8 +81,9 @@ def load(name_or_path) -> tuple[Potential, Params]:
     """A saved potential and its parameters, on the default device.
 
     Args:
-        name_or_path: a name of `pretrained_names()`, or the folder of a checkpoint. A plain word that is
-            a name means the pretrained model; write `./word` for the folder.
+        name_or_path: a name of `pretrained_names()`, the folder of a checkpoint, or that of a run, whose
+            `best` is loaded. A plain word that is a name means the pretrained model; write `./word` for
+            the folder.
 
     Raises:
         ValueError: unknown name, missing or damaged file, config of another version; naming it.
@@ -118,7 +119,7 @@ def _find(name_or_path) -> Path:
             f"name_or_path must be the folder of a checkpoint or a pretrained name ({names}), "
             f"got {str(name_or_path)!r}"
         )
-    return folder
+    return folder / "best" if is_checkpoint(folder / "best") and not is_checkpoint(folder) else folder
 
 
 def _read_record(file: Path) -> dict[str, Any]:

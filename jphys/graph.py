@@ -64,12 +64,11 @@ def make_graph(species, positions, *, cell=None, cutoff: float | None = None, bo
         positions: (n, 3) Å.
         cell: (3, 3) Å, rows are lattice vectors, periodic in all three; None for a molecule.
         cutoff: Å; pairs closer than it get an edge. Required with a cell; None means all pairs.
-        bonds: (m, 3) int rows (i, j, order), each bond once, order 1..3; None for no bond knowledge.
+        bonds: (m, 3) int rows (i, j, order), order 1..3; None for no bond knowledge.
 
     Raises:
-        ValueError: wrong shape, unknown element, non-finite position, flat cell, cutoff ≤ 0, a bond
-            between atoms that do not exist or that no edge joins, bonds in a cell smaller than twice the
-            cutoff.
+        ValueError: wrong shape, unknown element, non-finite position, flat cell, cutoff ≤ 0, bonds that
+            `bond_rows` refuses or that no edge joins, bonds in a cell smaller than twice the cutoff.
     """
     species = check_species(species)
     positions = _check_positions(positions, len(species))
@@ -134,21 +133,46 @@ def _check_cell(cell) -> np.ndarray:
     return cell
 
 
-def _bond_types(bonds, senders, receivers, n_atoms: int) -> np.ndarray:
-    if bonds is None:
-        return np.zeros(len(senders), np.int32)
-    bonds = np.asarray(bonds)
-    if bonds.size == 0:
-        return np.zeros(len(senders), np.int32)
-    if bonds.ndim != 2 or bonds.shape[1] != 3:
-        raise ValueError(f"bonds must have shape (m, 3) with rows (i, j, order), got {bonds.shape}")
-    for i, j, order in bonds.tolist():
-        if not (0 <= i < n_atoms and 0 <= j < n_atoms and i != j and 1 <= order <= 3):
+def bond_rows(bonds, n_atoms: int) -> np.ndarray:
+    """Bonds as (m, 3) int32 rows (i, j, order) with i < j, sorted, each once.
+
+    Args:
+        bonds: rows (i, j, order) in any order and direction; None or empty for none.
+        n_atoms: of the structure.
+
+    Raises:
+        ValueError: for another shape, numbers that are not whole, an atom that does not exist or twice in a
+            row, an order beyond 1..3, or two orders for one pair.
+    """
+    rows = np.asarray([] if bonds is None else bonds)
+    if rows.size == 0:
+        return np.zeros((0, 3), np.int32)
+    if rows.ndim != 2 or rows.shape[1] != 3:
+        raise ValueError(f"bonds must have shape (m, 3) with rows (i, j, order), got {rows.shape}")
+    for i, j, order in rows.tolist():
+        whole = all(value == int(value) for value in (i, j, order))
+        if not (whole and 0 <= i < n_atoms and 0 <= j < n_atoms and i != j and 1 <= order <= 3):
             raise ValueError(
                 f"bonds must join two different atoms below {n_atoms} with order 1..3, got {(i, j, order)}"
             )
+    rows = rows.astype(np.int32)
+    rows[:, :2].sort(axis=1)
+    rows = np.unique(rows, axis=0)
+    twice = np.flatnonzero((rows[1:, :2] == rows[:-1, :2]).all(axis=1))
+    if twice.size:
+        i, j, order = rows[twice[0]].tolist()
+        raise ValueError(
+            f"bonds must give one order for two atoms, got {order} and {rows[twice[0] + 1, 2]} for {(i, j)}"
+        )
+    return rows
+
+
+def _bond_types(bonds, senders, receivers, n_atoms: int) -> np.ndarray:
+    rows = bond_rows(bonds, n_atoms)
+    if not len(rows):
+        return np.zeros(len(senders), np.int32)
     order = np.zeros((n_atoms, n_atoms), np.int32)
-    order[bonds[:, 0], bonds[:, 1]] = order[bonds[:, 1], bonds[:, 0]] = bonds[:, 2]
+    order[rows[:, 0], rows[:, 1]] = order[rows[:, 1], rows[:, 0]] = rows[:, 2]
     joined = np.zeros((n_atoms, n_atoms), bool)
     joined[receivers, senders] = True
     lost = np.argwhere((order > 0) & ~joined)
@@ -161,6 +185,8 @@ def _bond_types(bonds, senders, receivers, n_atoms: int) -> np.ndarray:
 
 def from_ase(atoms, *, cutoff: float | None = None, bonds=None) -> Graph:
     """Graph of an ase.Atoms; its cell counts where `pbc` is true in all three directions.
+
+    Constraints are left out: give `relax` its `fixed` atoms.
 
     Raises:
         ValueError: as `check_atoms` and `make_graph`.

@@ -10,7 +10,7 @@ import jphys
 from jphys.bonds import perceive_bonds
 from jphys.derivatives import energy_and_forces, hessian
 from jphys.graph import from_ase
-from jphys.models import MessagePassingConfig, make_potential
+from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
 
 METALLIC = ("single", "double", "triple", "metallic")
 
@@ -75,11 +75,41 @@ def test_a_metal(model):
     assert copper.get_potential_energy() == pytest.approx(energy, abs=1e-4)
 
 
-def test_without_bonds_every_path_refuses(model, acetamide):
+def test_a_bond_stretched_beyond_the_cutoff(model):
+    """Its atoms no longer feel each other, on the path through ASE, too."""
     potential, params = model
+    water = molecule("H2O")
+    bonds = perceive_bonds(water.numbers, water.positions)
+    water.positions[2] += [0.0, -potential.cutoff, 0.0]
+    graph = from_ase(water, bonds=bonds)
+    energy = float(jax.jit(potential.energy)(params, graph)[0])
+    water.calc = jphys.Calculator(potential, params, bonds=bonds)
+    assert water.get_potential_energy() == pytest.approx(energy, abs=1e-4)
+
+
+def test_bonds_in_both_directions_are_the_same_bonds(model, acetamide):
+    potential, params = model
+    bonds = perceive_bonds(acetamide.numbers, acetamide.positions)
+    assert bonds is not None
+    R, found = np.asarray(acetamide.positions, np.float32), []
+    for given in (bonds, np.concatenate([bonds, bonds[:, [1, 0, 2]]])):
+        lists, energy = jphys.energy_neighbor_list(potential, params, acetamide.numbers, bonds=given)
+        found.append(float(energy(R, lists.allocate(R))))
+    assert found[0] == found[1]
+
+
+def masked():
+    """A Transformer whose attention runs along bonds."""
+    config = TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, bond_mask=True)
+    return make_potential(config), None
+
+
+@pytest.mark.parametrize("kind", ["messages", "mask"])
+def test_without_bonds_every_path_refuses(model, acetamide, kind):
+    potential, params = model if kind == "messages" else masked()
     species, message = (
         acetamide.numbers,
-        "bonds must be given for a potential that passes messages along them",
+        "bonds must be given for a potential whose energy depends on them",
     )
     acetamide.calc = jphys.Calculator(potential, params)
     for call in (

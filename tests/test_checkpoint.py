@@ -70,6 +70,17 @@ def test_moved_checkpoint_loads(trained, folder, tmp_path):
     assert_same_params(jphys.load(str(moved))[1], trained[1])
 
 
+def test_the_folder_of_a_run_gives_its_best(trained, tmp_path):
+    potential, params = trained
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"class": "TrainConfig", "fields": {}}')
+    with pytest.raises(ValueError, match="format must be"):
+        jphys.load(run)
+    jphys.save(run / "best", potential, params)
+    assert_same_params(jphys.load(run)[1], params)
+
+
 @pytest.mark.parametrize("make", [lambda path: path.write_text("mine"), lambda path: path.mkdir()])
 def test_something_else_is_not_overwritten(trained, tmp_path, make):
     path = tmp_path / "thesis"

@@ -44,6 +44,12 @@ def test_bonds_reach_both_directions():
     assert found == {(0, 1): 1, (1, 0): 1, (0, 2): 2, (2, 0): 2, (1, 2): 0, (2, 1): 0}
 
 
+def test_a_bond_given_in_both_directions_is_one():
+    once = make_graph([8, 1, 1], WATER, bonds=[[0, 1, 2], [0, 2, 1]])
+    twice = make_graph([8, 1, 1], WATER, bonds=[[1, 0, 2], [0, 1, 2], [2, 0, 1]])
+    np.testing.assert_array_equal(once.edges.bond_type, twice.edges.bond_type)
+
+
 @pytest.mark.parametrize("bonds", [None, [], np.zeros((0, 3), int)])
 def test_no_bonds(bonds):
     assert not make_graph([8, 1, 1], WATER, bonds=bonds).edges.bond_type.any()
@@ -70,6 +76,8 @@ def test_no_bonds(bonds):
         ({"bonds": [[0, 3, 1]]}, r"bonds must join two different atoms below 3.*got \(0, 3, 1\)"),
         ({"bonds": [[-1, 1, 1]]}, r"bonds must .*got \(-1, 1, 1\)"),
         ({"bonds": [[1, 1, 1]]}, r"bonds must .*got \(1, 1, 1\)"),
+        ({"bonds": [[0, 1, 1.5]]}, r"bonds must .*order 1..3, got \(0.0, 1.0, 1.5\)"),
+        ({"bonds": [[0, 1, 1], [1, 0, 2]]}, r"bonds must give one order .* got 1 and 2 for \(0, 1\)"),
         ({"bonds": [[0, 1, 4]]}, r"bonds must .*order 1..3, got \(0, 1, 4\)"),
         ({"bonds": [[1, 2, 1]], "cutoff": 1.2}, r"bonds must be shorter than the cutoff.*\[1, 2\]"),
     ],

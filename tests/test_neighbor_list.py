@@ -259,17 +259,36 @@ def test_a_list_remembers_that_it_was_too_small(params, edge, few, many):
 def test_bonds_reach_the_model(params):
     config = jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4, bond_mask=True, max_z=9)
     potential, water = jphys.make_potential(config), molecule("H2O")
-    bonds = [(0, 1, 1), (0, 2, 1)]
-    graph = from_ase(water, bonds=bonds)
-    start = jax.jit(potential.init)(jax.random.key(0), graph)
-    values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), start)
-    found = {}
-    for given in (bonds, None):
-        lists, energy = jphys.energy_neighbor_list(potential, values, water.numbers, bonds=given)
+    found = []
+    for bonds in ([(0, 1, 1), (0, 2, 1)], [(0, 1, 1)]):
+        graph = from_ase(water, bonds=bonds)
+        start = jax.jit(potential.init)(jax.random.key(0), graph)
+        values = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(1), x.shape), start)
+        lists, energy = jphys.energy_neighbor_list(potential, values, water.numbers, bonds=bonds)
         R = jnp.asarray(water.positions, jnp.float32)
-        found[given is None] = float(jax.jit(energy)(R, lists.allocate(R)))
-    assert found[False] == pytest.approx(float(jax.jit(potential.energy)(values, graph)[0]), rel=1e-5)
-    assert found[True] != pytest.approx(found[False], rel=1e-3)
+        found.append(float(jax.jit(energy)(R, lists.allocate(R))))
+        assert found[-1] == pytest.approx(float(jax.jit(potential.energy)(values, graph)[0]), rel=1e-5)
+    assert found[0] != pytest.approx(found[1], rel=1e-3)
+
+
+def test_an_atom_far_away_makes_no_room_for_empty_cells(params):
+    """1000 atoms and one a millimetre off: cells are those of the 1000, pairs those without it."""
+    grid = 4.0 * np.stack(np.meshgrid(*[np.arange(10.0)] * 3), axis=-1).reshape(-1, 3)
+    alone = np.concatenate([grid, [[1e7, 0.0, 0.0]]])
+    counts = []
+    for R in (grid, alone):
+        lists, _ = jphys.energy_neighbor_list(POTENTIAL, params, np.full(len(R), 18))
+        found = lists.allocate(jnp.asarray(R, jnp.float32))
+        counts.append(int((found.receivers < len(R)).sum()))
+    assert counts[0] == counts[1] > 1000
+
+
+def test_a_thin_box_of_many_atoms_is_refused_before_memory_is_gone(params):
+    box = np.diag([400.0, 400.0, 8.0])
+    R = np.random.default_rng(0).uniform(size=(4000, 3))
+    lists, _ = jphys.energy_neighbor_list(POTENTIAL, params, np.full(4000, 18), box)
+    with pytest.raises(ValueError, match=r"box must be at least .* Å thick for 4000 atoms"):
+        lists.allocate(jnp.asarray(R, jnp.float32))
 
 
 def test_bad_arguments_are_named(params):

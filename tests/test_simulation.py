@@ -240,6 +240,10 @@ def test_bad_arguments_are_named(tmp_path):
     refused("initial magnetic moments must be", atoms=Atoms("HF", diatomic().positions, magmoms=[1, 0]))
     refused("steps must be at least 1, got 0", steps=0)
     refused("skin must be positive, got 0.0", skin=0.0)
+    refused("resume needs a trajectory", resume=True)
+    titled = diatomic()
+    titled.info["title"] = "two\nlines"
+    refused("info must hold values of one line", atoms=titled)
     left = Atoms("Ar", cell=[[0, 5, 0], [5, 0, 0], [0, 0, 5]], pbc=True)
     refused("cell must be right-handed", atoms=left, dynamics=jphys.Dynamics(ensemble="npt_nose_hoover"))
     file = tmp_path / "c.extxyz"
@@ -263,6 +267,7 @@ def test_bad_arguments_are_named(tmp_path):
         ({"friction": -1.0}, "friction must be positive, got -1.0"),
         ({"temperature": -1.0}, "temperature must not be negative, got -1.0"),
         ({"ensemble": "nvt_nose_hoover", "temperature": 0.0}, "temperature must be positive for nvt_nose"),
+        ({"pressure": 1.0}, "pressure must be 0 for nve, got 1.0"),
         ({"pressure": float("nan")}, "pressure must be finite, got nan"),
     )
     for settings, message in wrong:

@@ -32,6 +32,18 @@ def test_the_trajectory_is_read_by_ase(tmp_path):
     np.testing.assert_allclose(frames[-1].get_momenta(), found.atoms.get_momenta(), atol=1e-6)
 
 
+def test_labels_of_a_data_set_do_not_become_results(tmp_path):
+    """Energies, forces and stresses that a file left in `info` and `arrays`."""
+    atoms = diatomic()
+    atoms.info.update(energy=-7.0, stress=np.eye(3), free_energy=1.0, origin="my set")
+    atoms.arrays["forces"] = np.full((2, 3), 9.0)
+    simulate(springs, atoms, steps=2, every=1, trajectory=tmp_path / "run.extxyz")
+    for frame in read(tmp_path / "run.extxyz"):
+        assert frame.info["origin"] == "my set"
+        assert set(frame.calc.results) == {"energy", "forces"}
+        assert frame.get_potential_energy() != -7.0 and np.abs(frame.get_forces()).max() < 9.0
+
+
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])

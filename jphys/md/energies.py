@@ -41,7 +41,7 @@ def energy_fn(
         params: default parameters.
         species: (n,) atomic numbers.
         displacement_fn: jax-md displacement (R_a, R_b) -> R_a − R_b, Å; None for free space.
-        bonds: (m, 3) int rows (i, j, order), each bond once, as for `make_graph`.
+        bonds: (m, 3) int rows (i, j, order), as for `make_graph`.
         box: as in `energy_neighbor_list`: edge length, (3,) lengths or (3, 3) with lattice vectors as
             columns, Å.
         fractional_coordinates: as in `energy_neighbor_list`; only with `box`.

@@ -18,6 +18,8 @@ from jax_md import custom_partition, partition, space
 from jphys.graph import ROUNDED, check_room_for_bonds
 from jphys.md.lattice import Lattice, heights
 
+MOST_CANDIDATES = 300_000_000  # of jax-md's list of all images, which holds 27 n² in about 30 bytes each
+FREE_CELLS = 2.0  # cells per side of free space, at most, by the cube root of the number of atoms
 SHRINKS = 0.95  # a list is allocated so that it serves until the box is this much shorter
 
 
@@ -183,6 +185,13 @@ class Lists:
         return fractional - jnp.floor(fractional) if self.lattice.periodic else fractional
 
     def _all_images(self, matrix):
+        n_candidates = 27 * self.n_atoms**2
+        if n_candidates > MOST_CANDIDATES:
+            thick = 2.0 * self.reach / SHRINKS
+            raise ValueError(
+                f"box must be at least {thick:.3g} Å thick for {self.n_atoms} atoms, got faces "
+                f"{np.round(np.asarray(heights(matrix), float), 3).tolist()} Å apart: repeat it"
+            )
         if self._images is None:
             self._images = custom_partition.neighbor_list_multi_image(
                 None, matrix, self.reach, capacity_multiplier=self.capacity, fractional_coordinates=True
@@ -207,6 +216,9 @@ class Lists:
 
     def _free(self, R):
         extent = float(jnp.max(jnp.max(R, axis=0) - jnp.min(R, axis=0)))
+        # jax-md takes cells beyond the box modulo, which adds candidates and loses none: an atom far away
+        # must not make room for all the empty cells on the way.
+        extent = min(extent, self.reach * (4.0 + FREE_CELLS * self.n_atoms ** (1 / 3)))
         return partition.neighbor_list(
             space.free()[0],
             jnp.asarray(max(extent, 1.0)),

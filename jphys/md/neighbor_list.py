@@ -8,7 +8,7 @@ import numpy as np
 
 from jphys.derivatives import energy_function
 from jphys.elements import check_species
-from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.graph import Edges, Globals, Graph, Nodes, bond_rows
 from jphys.md.lattice import Lattice, is_fractional, is_free
 from jphys.md.lists import Lists, NeighborFns, Neighbors
 from jphys.models.potential import Potential, check_bonds, check_elements
@@ -119,17 +119,11 @@ def _graph(lattice: Lattice, species, orders, R, neighbor: Neighbors, box, pertu
 
 def _bond_table(bonds, n_atoms: int):
     """Partners of every atom and the orders of these bonds, (2, n + 1, k), −1 for none."""
-    if bonds is None or not len(bonds):
+    rows = bond_rows(bonds, n_atoms)
+    if not len(rows):
         return None
-    bonds = np.asarray(bonds)
-    if bonds.ndim != 2 or bonds.shape[1] != 3:
-        raise ValueError(f"bonds must have shape (m, 3) with rows (i, j, order), got {bonds.shape}")
     partners: list[list[tuple[int, int]]] = [[] for _ in range(n_atoms + 1)]
-    for i, j, order in bonds.tolist():
-        if not (0 <= i < n_atoms and 0 <= j < n_atoms and i != j and 1 <= order <= 3):
-            raise ValueError(
-                f"bonds must join two different atoms below {n_atoms} with order 1..3, got {(i, j, order)}"
-            )
+    for i, j, order in rows.tolist():
         partners[i].append((j, order))
         partners[j].append((i, order))
     table = np.full((2, n_atoms + 1, max(map(len, partners))), -1)

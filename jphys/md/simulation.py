@@ -79,12 +79,15 @@ def simulate(
         NonFinite: naming step and time; the trajectory keeps all frames before.
         RuntimeError: where a single step moves atoms farther than the skin.
         ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, partly periodic
-            boundaries, charges or magnetic moments, npt of a molecule, constraints, steps or every < 1, a
-            trajectory that exists without `resume` or the other way round, a checkpoint of another simulation
-            (atoms, cell, boundaries, dynamics, model, parameters, bonds) or beyond `steps`.
+            boundaries, charges or magnetic moments, line breaks in `atoms.info`, npt of a molecule,
+            constraints, steps or every < 1, `resume` without a trajectory, a trajectory that exists without
+            `resume` or the other way round, a checkpoint of another simulation (atoms, cell, boundaries,
+            dynamics, model, parameters, bonds) or beyond `steps`.
     """
     if not skin > 0:
         raise ValueError(f"skin must be positive, got {skin}")
+    if resume and trajectory is None:
+        raise ValueError("resume needs a trajectory, which holds what to go on from, got None")
     _check(atoms, steps, every, dynamics)
     system = System(potential, params, atoms, dynamics, skin, capacity, bonds)
     file = None if trajectory is None else Trajectory(Path(trajectory), resume, system.identity())
@@ -144,5 +147,8 @@ def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None
     if not (masses > 0).all():
         index = int(np.argmin(masses > 0))
         raise ValueError(f"masses must be positive, got {masses[index]} at atom {index}")
+    for name, value in atoms.info.items():
+        if not isinstance(name, str) or any("\n" in text for text in (name, value) if isinstance(text, str)):
+            raise ValueError(f"info must hold values of one line by name, got {value!r} as {name!r}")
     if atoms.constraints:
         raise ValueError(f"atoms must have no constraints, got {atoms.constraints}")

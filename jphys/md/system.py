@@ -8,11 +8,13 @@ import ase
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from jax_md import quantity
 from jax_md import simulate as integrators
 
 from jphys import units
+from jphys.graph import bond_rows
 from jphys.md.energies import energy_fn
 from jphys.md.neighbor_list import energy_neighbor_list
 
@@ -54,6 +56,8 @@ class Dynamics:
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
         if not self.temperature >= 0:
             raise ValueError(f"temperature must not be negative, got {self.temperature}")
+        if self.pressure and self.ensemble != "npt_nose_hoover":
+            raise ValueError(f"pressure must be 0 for {self.ensemble}, got {self.pressure}")
         if self.temperature == 0 and self.ensemble.endswith("nose_hoover"):
             raise ValueError(f"temperature must be positive for {self.ensemble}, got {self.temperature}")
 
@@ -65,7 +69,7 @@ class System:
     """Energy, integrator and list of one structure; a carry is (state of the integrator, list or None)."""
 
     def __init__(self, potential, params, atoms: ase.Atoms, dynamics: Dynamics, skin, capacity, bonds):
-        self.dynamics, self.template = dynamics, atoms.copy()
+        self.dynamics, self.template = dynamics, _without_results(atoms)
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
         self.dt = dynamics.dt * units.FEMTOSECOND
         self.momenta = first_momenta(atoms, dynamics.ensemble)
@@ -85,7 +89,8 @@ class System:
             )
         else:
             self.energy = energy_fn(potential, params, atoms.numbers, bonds=bonds)
-        self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": _sorted(bonds)}
+        known = bond_rows(bonds, len(atoms)).tolist()
+        self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": known}
         self.model["parameters"] = fingerprint(params)
         self.init, self.apply = self._integrator()
         self._run, self._measure = jax.jit(self._loop), jax.jit(self._values)
@@ -277,10 +282,14 @@ def fingerprint(params) -> str:
     return found.hexdigest()
 
 
-def _sorted(bonds) -> list[list[int]]:
-    """The bonds as rows (i, j, order) with i < j, in order."""
-    rows = np.reshape(np.asarray([] if bonds is None else bonds, int), (-1, 3)).tolist()
-    return sorted([min(i, j), max(i, j), order] for i, j, order in rows)
+def _without_results(atoms: ase.Atoms) -> ase.Atoms:
+    """A copy without the labels that a file of training data leaves in `info` and `arrays`: extxyz gives
+    them back as the results of a calculator, beside or in place of those of the simulation."""
+    copy = atoms.copy()
+    for name in all_properties:
+        copy.info.pop(name, None)
+        copy.arrays.pop(name, None)
+    return copy
 
 
 def _in_precision_of(position, state):

@@ -35,7 +35,7 @@ class Potential:
             element present) and "scale" (density over a grid of scales); None without such readouts.
         felt_edges: graph of numpy arrays -> (n_edge,) bool, edges that may change the energy however long
             they are; None: all. Training leaves the others out.
-        needs_bonds: whether molecules need `bonds`: without them no atom would feel another.
+        needs_bonds: whether molecules need `bonds`: without them they would have another energy.
     """
 
     config: Any
@@ -78,7 +78,7 @@ def felt_only(potential: Potential, graphs: list[Graph]) -> list[Graph]:
 
 
 def check_bonds(potential: Potential, species, bonds) -> None:
-    """Refuse a molecule without bonds for a potential whose atoms see each other along bonds.
+    """Refuse a molecule without bonds for a potential whose energy depends on them.
 
     Args:
         potential: the model.
@@ -90,7 +90,7 @@ def check_bonds(potential: Potential, species, bonds) -> None:
     """
     lone = len(species) < 2 or elements.IS_METAL[np.asarray(species)].all()
     if potential.needs_bonds and (bonds is None or not len(bonds)) and not lone:
-        raise ValueError("bonds must be given for a potential that passes messages along them, got none")
+        raise ValueError("bonds must be given for a potential whose energy depends on them, got none")
 
 
 def reference_energies(potential: Potential) -> dict[int, float]:

@@ -326,4 +326,5 @@ def make_transformer(config: TransformerConfig) -> Potential:
         *pure_functions(module),
         pair_parameters=method_of(module, "pair_parameters") if has_pairs else None,
         element_logits=method_of(module, "element_logits"),
+        needs_bonds=config.bond_mask,
     )

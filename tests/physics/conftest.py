@@ -50,7 +50,7 @@ class Case(NamedTuple):
     @property
     def sees_bonds(self) -> bool:
         """Whether bond types change the energy."""
-        return self.potential.needs_bonds or getattr(self.potential.config, "bond_mask", False)
+        return self.potential.needs_bonds
 
     def padded(self, *graphs):
         """Energies (k,) and forces of the given graphs, from one batch of the common size."""
