@@ -50,9 +50,9 @@ def main(config: shared.SurfacesConfig) -> None:
         problems[name] = dict(getattr(potential, "problems", {}))
         print(f"{name}\n{table(found[name])}")
     rows = {name: summary(one) for name, one in found.items()}
-    shared.write(config.output, "fig2.json", {"surfaces": rows, "problems": problems})
-    figures.recovery_distributions(found, config.output / "fig2.png", sigma=SIGMA, fmax=FMAX)
-    draw_cases(found["qm9-small"], chosen, config.output / "fig2-cases.png")
+    shared.write(config.kept, "fig2.json", {"surfaces": rows, "problems": problems})
+    figures.recovery_distributions(found, config.kept / "fig2.png", sigma=SIGMA, fmax=FMAX)
+    draw_cases(found["qm9-small"], chosen, config.kept / "fig2-cases.png")
 
 
 if __name__ == "__main__":

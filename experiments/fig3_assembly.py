@@ -54,8 +54,8 @@ def main(config: shared.SurfacesConfig) -> None:
                 f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), median ΔP {row['distance']:.3f} Å"
             )
     record = {"n_without_group": len(test) - len(whole), "shift": assembly.SHIFT, "surfaces": rows}
-    shared.write(config.output, "fig3.json", record)
-    draw(found, config.output, STEPS[:3] if smoke else STEPS)
+    shared.write(config.kept, "fig3.json", record)
+    draw(found, config.kept, STEPS[:3] if smoke else STEPS)
 
 
 if __name__ == "__main__":

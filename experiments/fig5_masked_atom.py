@@ -35,8 +35,8 @@ class Config:
     """Pretrained name or checkpoint, trained with masked atoms on the shipped molecules, split by seed 0."""
     shifts: int = 161
     """Places from −4 to 4 Å."""
-    output: Path = RESULTS
-    """Folder of results."""
+    output: Path | None = None
+    """Folder of results; where not given docs/results/reliability at full size, else runs/fig5."""
 
     def __post_init__(self):
         if self.shifts < 3:
@@ -90,8 +90,9 @@ def main(config: Config) -> None:
             title: np.round(p[:, : figures.SHOWN], 4).tolist() for title, (_, p) in panels.items()
         }
     }
-    write(config.output, "fig5.json", record)
-    figures.likelihoods(panels, config.output / "fig5.png")
+    folder = config.output or (Path("runs/fig5") if smoke else RESULTS)
+    write(folder, "fig5.json", record)
+    figures.likelihoods(panels, folder / "fig5.png")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
     "paper-no-bound": dataclasses.replace(PAPER, bound=0.0),
     "energy-only": ENERGY_ONLY,
 }
+MOLECULES = 256  # of figures 2 and 3 that go into the docs
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
 
@@ -41,16 +42,22 @@ class SurfacesConfig:
 
     preset: Literal["smoke", "full"] = "full"
     """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules, few steps."""
-    molecules: int = 256
+    molecules: int = MOLECULES
     """Test molecules, half the smallest and half random larger ones."""
     run: Path = Path("runs")
     """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
-    output: Path = RESULTS
-    """Folder of results."""
+    output: Path | None = None
+    """Folder of results; where not given docs/results/reliability at full size, else that of trainings."""
 
     def __post_init__(self):
         if self.molecules < 2:
             raise ValueError(f"molecules must be at least 2, got {self.molecules}")
+
+    @property
+    def kept(self) -> Path:
+        """Where the results go."""
+        whole = self.preset == "full" and self.molecules >= MOLECULES
+        return self.output or (RESULTS if whole else self.run)
 
 
 def molecules(heavy: int = 7) -> Structures:
@@ -71,10 +78,13 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     """The summary of one training with its report, as train.py makes it; one that was cut short goes on."""
     began, done = time.monotonic() - runs.seconds_so_far(folder), folder / "summary.json"
     data = split_data(trained_on(config, structures), config.seed)
-    runs.start(folder, config, resume=True)
-    runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
+    kept = {"resume": True, "free": ("source",)}  # the data has a fingerprint of its own
+    runs.check(folder, config, **kept)
     if done.exists():
+        runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
         return json.loads(done.read_text("utf-8"))
+    runs.start(folder, config, **kept)
+    runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
     run = prepare(config, data)
     train(run, folder)
     return summarise(run, folder, began=began)[0]
@@ -89,10 +99,12 @@ def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
     """
     found: dict[str, tuple[Any, Any]] = {"qm9-small": checkpoint.load("qm9-small")}
     for name in () if smoke else OBJECTIVES:
-        folder = run / f"default-{name}-0/best"
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} must be there: run experiments/table1_qm9.py first")
-        found[name] = checkpoint.load(folder)
+        folder = run / f"default-{name}-0"
+        if not (folder / "summary.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} must be a finished training: run experiments/table1_qm9.py first"
+            )
+        found[name] = checkpoint.load(folder / "best")
     found["MMFF94"] = mmff94.surface(), None
     if importlib.util.find_spec("tblite"):
         found["GFN2-xTB"] = xtb.surface(), None
@@ -116,13 +128,19 @@ def numbers(summary: dict[str, Any], sigma: float = 0.1) -> dict[str, float]:
 
 
 def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (None of one) and the values over seeds."""
+    """Mean, sample standard deviation (None of one) and the values over seeds that have one."""
     columns = {}
-    for name in found[0]:
-        values = [one[name] for one in found]
+    for name in dict.fromkeys(name for one in found for name in one):
+        values = [one[name] for one in found if one.get(name) is not None]
+        mean = statistics.mean(values) if values else None
         std = statistics.stdev(values) if len(values) > 1 else None
-        columns[name] = {"mean": statistics.mean(values), "std": std, "values": values}
+        columns[name] = {"mean": mean, "std": std, "values": values}
     return columns
+
+
+def means(columns: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """The means of `spread`, to be printed."""
+    return {name: None if c["mean"] is None else round(c["mean"], 3) for name, c in columns.items()}
 
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
@@ -131,8 +149,9 @@ def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
     for name, columns in rows.items():
         for key, column in columns.items():
             column["p"] = None
-            if name != full and full in rows and len(column["values"]) > 1:
-                test: Any = ttest_ind(column["values"], rows[full][key]["values"], equal_var=False)
+            of_full = rows.get(full, {}).get(key, {"values": []})["values"]
+            if name != full and min(len(column["values"]), len(of_full)) > 1:
+                test: Any = ttest_ind(column["values"], of_full, equal_var=False)
                 column["p"] = finite_or_none(test.pvalue)
 
 

@@ -48,6 +48,8 @@ class Config:
 
 def spread(column: dict[str, Any], digits: int) -> str:
     """Mean ± standard deviation over seeds, a star where p < 0.05 against the full model."""
+    if column["mean"] is None:
+        return "–"
     text = f"{column['mean']:.{digits}f}"
     text += "" if column["std"] is None else f" ± {column['std']:.{digits}f}"
     return text + (" *" if column.get("p") is not None and column["p"] < 0.05 else "")
@@ -171,10 +173,9 @@ def audits(folder: Path) -> str:
     rows: dict[str, dict[str, str]] = {}
     for record in records:
         for check in record["checks"]:
-            row = rows.setdefault(
-                check["name"],
-                {"check": check["name"], "limit": f"{check['limit']:g} {check['unit']}".strip()},
-            )
+            row = rows.setdefault(check["name"], {"check": check["name"], "limit": ""})
+            if "error" not in check["details"]:
+                row["limit"] = f"{check['limit']:g} {check['unit']}".strip()
             value = "no answer" if check["value"] is None else f"{check['value']:.2g}"
             row[record["subject"]] = value if check["passed"] else f"**{value}**"
     return table(list(rows.values())) if rows else ""

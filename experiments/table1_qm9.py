@@ -47,6 +47,8 @@ class Config:
     def __post_init__(self):
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        if self.source is not None and self.data != "qm9-full":
+            raise ValueError(f"source must go with the data qm9-full, got {self.source} for {self.data!r}")
         for name in self.objectives:
             if name not in shared.OBJECTIVES:
                 raise ValueError(f"objectives must be of {', '.join(shared.OBJECTIVES)}, got {name!r}")
@@ -66,22 +68,20 @@ def main(config: Config) -> None:
     if smoke:  # compiling is most of what it does
         compile_quickly()
     structures = sources.load("qm9", config.source) if config.data == "qm9-full" else load_small()
-    rows = {}
+    rows, seeds = {}, 1 if smoke else config.seeds
     for objective in config.objectives:
         found = []
-        for seed in range(1 if smoke else config.seeds):
+        for seed in range(seeds):
             chosen = train_config(config, objective, seed)
             folder = config.run / f"{chosen.preset}-{objective}-{seed}"
             found.append(shared.numbers(shared.trained(folder, chosen, structures)))
         rows[objective] = shared.spread(found)
-        print(
-            f"{objective:16s}", {name: round(column["mean"], 3) for name, column in rows[objective].items()}
-        )
+        print(f"{objective:16s}", shared.means(rows[objective]))
     shared.compared(rows, full="physics")
     complete = not smoke and set(config.objectives) == set(shared.OBJECTIVES) and config.seeds >= shared.SEEDS
     folder = config.output or (shared.RESULTS if complete else config.run)
     name = "table1.json" if config.data == "small" else f"table1-{config.data}.json"
-    shared.write(folder, name, {"n_molecules": len(structures), "seeds": config.seeds, "rows": rows})
+    shared.write(folder, name, {"n_molecules": len(structures), "seeds": seeds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ class Config:
         for name in ("seeds", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.source is not None and self.data != "qm9-full":
+            raise ValueError(f"source must go with the data qm9-full, got {self.source} for {self.data!r}")
         unknown = [row for row in self.rows if row not in ROWS]
         if unknown or not self.rows:
             raise ValueError(f"rows must be of 1 to {len(ROWS)}, got {unknown or 'none'}")
@@ -130,27 +132,25 @@ def main(config: Config) -> None:
         structures = sources.load("qm9", config.source)
     else:
         structures = shared.molecules(6)
+    seeds, epochs = (1, 1) if smoke else (config.seeds, config.epochs)
     families: dict[str, dict[str, Any]] = {}
     for family in FAMILIES:
         families[family] = {}
         for number in config.rows:
             row, found = ROWS[number], []
             start = family if row.pairs else "energy"
-            for seed in range(1 if smoke else config.seeds):
+            for seed in range(seeds):
                 folder = config.run / f"{config.data}-{config.preset}" / f"{start}-{number}-{seed}"
                 chosen = train_config(config, row, family if row.pairs else "paper", seed)
                 found.append(shared.numbers(shared.trained(folder, chosen, structures)))
             families[family][str(number)] = {"name": row.name, "columns": shared.spread(found)}
-            shown = {
-                name: round(column["mean"], 3)
-                for name, column in families[family][str(number)]["columns"].items()
-            }
+            shown = shared.means(families[family][str(number)]["columns"])
             print(f"{family:8s} {number:2d} {row.name:14s} {shown}")
         shared.compared({number: row["columns"] for number, row in families[family].items()}, full="10")
     whole = not smoke and set(config.rows) == set(ROWS) and config.seeds >= shared.SEEDS
     folder = config.output or (shared.RESULTS if whole else config.run)
     name = f"table2-{config.data}.json" if config.data != "small" else "table2.json"
-    record = {"n_molecules": len(structures), "epochs": config.epochs, "seeds": config.seeds}
+    record = {"n_molecules": len(structures), "epochs": epochs, "seeds": seeds}
     shared.write(folder, name, record | {"families": families})
 
 

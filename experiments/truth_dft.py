@@ -30,8 +30,8 @@ class Config:
     """File of make_truth.py; the one in the package where not given."""
     run: Path = Path("runs")
     """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
-    output: Path = shared.RESULTS
-    """Folder of results."""
+    output: Path | None = None
+    """Folder of results; where not given docs/results/reliability at full size, else that of trainings."""
 
 
 def show(name: str, found: dict) -> None:
@@ -66,7 +66,8 @@ def main(config: Config) -> None:
         rows[name] = truth.judge(potential, params, truth_of_dft, progress=True)
         show(name, rows[name])
     record = {"provenance": truth_of_dft.provenance, "n": len(truth_of_dft.kind), "surfaces": rows}
-    shared.write(config.output, "truth.json", record)
+    whole = config.preset == "full" and config.labels is None
+    shared.write(config.output or (shared.RESULTS if whole else config.run), "truth.json", record)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ import dataclasses
 import importlib
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from jphys import checkpoint, runs
+from jphys.models import Potential
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.audit import AuditConfig, audit
 from jphys.reliability.surface import Surface, surface_of
@@ -26,8 +28,8 @@ class Audit:
     """
 
     subject: tyro.conf.Positional[str]
-    """A pretrained name (qm9-small), a checkpoint folder, mmff94, gfn2-xtb, or module:function that returns
-    a calculator of ASE."""
+    """A pretrained name (qm9-small), the folder of a run or checkpoint, mmff94, gfn2-xtb, or module:function
+    that returns a calculator of ASE or (potential, params)."""
     output: Path = Path("audit")
     """Folder to write to."""
     seed: int = 0
@@ -49,32 +51,54 @@ def subject_of(name: str) -> Surface:
     """
     if name in KNOWN:
         return KNOWN[name]()
-    if ":" in name:
-        module, _, function = name.partition(":")
-        sys.path.insert(0, "")  # the user's own modules, as with python -m
-        try:
-            made: Any = getattr(importlib.import_module(module), function)()
-            return surface_of(made)
-        except Exception as error:  # whatever a stranger's module raises
-            reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"subject must be a module:function to call, got {name!r}: {reason}") from error
-    if name not in checkpoint.pretrained_names() and not checkpoint.is_checkpoint(name):
+    if name in checkpoint.pretrained_names() or _is_trained(Path(name)):
+        return surface_of(*checkpoint.load(name))
+    if ":" not in name:
         known = ", ".join([*checkpoint.pretrained_names(), *KNOWN])
         raise ValueError(f"subject must be of {known}, a checkpoint or module:function, got {name!r}")
-    return surface_of(*checkpoint.load(name))
+    module, _, function = name.partition(":")
+    sys.path.insert(0, "")  # the user's own modules, as with python -m
+    try:
+        made: Any = getattr(importlib.import_module(module), function)()
+        if isinstance(made, type | Potential):
+            raise TypeError(f"it must return a calculator, or (potential, params), got {made!r}")
+        return surface_of(*made) if isinstance(made, tuple) else surface_of(made)
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"subject must be a module:function to call, got {name!r}: {reason}") from error
+
+
+def _is_trained(folder: Path) -> bool:
+    return checkpoint.is_checkpoint(folder) or checkpoint.is_checkpoint(folder / "best")
+
+
+def split_of(name: str) -> int | None:
+    """The seed of the split that a run of train.py held its test part out by; None for anything else."""
+    for folder in (Path(name), Path(name).absolute().parent):
+        try:
+            record = json.loads((folder / "config.json").read_text("utf-8"))
+            fields = record["fields"] if record["class"] == "TrainConfig" else {}
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if fields.get("data") in ("qm9-small", "small"):
+            return int(fields["seed"])
+    return None
 
 
 def run_audit(config: Audit) -> int:
     """Audit, write, print; the exit status."""
     from jphys.figures.audit import audit_page  # matplotlib and jax-md take seconds to import
 
-    surface = subject_of(config.subject)
+    surface, asked, split = subject_of(config.subject), config.config, split_of(config.subject)
+    if split is not None and split != asked.split:
+        print(f"asked: the test part of this run, split {split}")
+        asked = dataclasses.replace(asked, split=split)
     config.output.mkdir(parents=True, exist_ok=True)
-    checks = audit(surface, config=config.config, seed=config.seed, progress=True)
+    checks = audit(surface, config=asked, seed=config.seed, progress=True)
     problems = dict(getattr(surface, "problems", {}))
     environment = runs.environment()
     record = {"subject": config.subject, "checks": [dataclasses.asdict(check) for check in checks]}
-    record |= {"problems": problems, "environment": environment}
+    record |= {"config": dataclasses.asdict(asked), "problems": problems, "environment": environment}
     runs.write_json(config.output / "audit.json", record)
     made_with = json.dumps(environment["packages"])
     page = config.output / "audit.html"
@@ -110,4 +134,7 @@ def main() -> None:
         sys.exit(run_audit(command) if isinstance(command, Audit) else show_models())
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception:  # 1 is the status of a check that failed
+        traceback.print_exc()
         sys.exit(2)

@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
-from jphys import cli
+import jphys
+from jphys import cli, runs
 from jphys.figures.audit import audit_page
 from jphys.reliability import audit, mmff94
 from jphys.reliability.audit import AuditConfig
 from jphys.reliability.surface import Calculated
+from jphys.training.config import TrainConfig
 
 SMALL = AuditConfig(molecules=4, steps=300, dynamics_ps=0.2, curves=3)
 
@@ -127,6 +130,9 @@ def test_a_users_module_that_fails_is_told_apart_from_a_failed_audit(tmp_path, m
         "def asks(x): return x\n"
         "def missing(): raise FileNotFoundError('weights.pt')\n"
         "number = 3\n"
+        "def ends(): import sys; sys.exit(0)\n"
+        "from ase.calculators.lj import LennardJones\n"
+        "def kind(): return LennardJones\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     for function, message in (
@@ -134,6 +140,8 @@ def test_a_users_module_that_fails_is_told_apart_from_a_failed_audit(tmp_path, m
         ("asks", "missing 1 required positional argument"),
         ("missing", "FileNotFoundError: weights.pt"),
         ("number", "not callable"),
+        ("ends", "SystemExit: 0"),
+        ("kind", "must return a calculator, or .potential, params., got <class"),
     ):
         with pytest.raises(ValueError, match=f"subject must be a module:function to call, .*{message}"):
             cli.subject_of(f"faulty:{function}")
@@ -148,6 +156,36 @@ def run(*arguments, cwd):
         text=True,
         check=False,
     )
+
+
+def test_a_model_is_asked_what_its_own_training_held_out(tmp_path, monkeypatch):
+    potential = jphys.make_potential(jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4))
+    params = potential.init(jax.random.key(0), load_some()[0])
+    run, asked = tmp_path / "run:3", []
+    runs.start(run, TrainConfig(seed=3), resume=False)
+    jphys.save(run / "best", potential, params)
+
+    def audited(surface, *, config, seed, progress):
+        asked.append(config.split)
+        raise InterruptedError
+
+    monkeypatch.setattr(cli, "audit", audited)
+    for subject, split in ((run, 3), (run / "best", 3), ("qm9-small", 0)):
+        with pytest.raises(InterruptedError):
+            cli.run_audit(cli.Audit(str(subject), tmp_path / "out"))
+        assert asked[-1] == split
+
+
+def test_what_nobody_foresaw_is_no_failed_check(tmp_path, monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        raise AttributeError("no such thing")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "audit", broken)
+    monkeypatch.setattr(sys, "argv", ["jphys", "audit", "mmff94"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2 and "no such thing" in capsys.readouterr().err
 
 
 @pytest.mark.slow

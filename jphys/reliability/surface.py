@@ -102,7 +102,7 @@ class Calculated:
         nothing = np.full((len(graph.nodes.species), 3), np.nan)
         try:
             energy, forces = (np.asarray(one, np.float64) for one in self.ask(graph))  # None becomes NaN
-        except Exception as error:  # whatever a stranger's calculator raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's calculator raises
             return self._without(f"{type(error).__name__}: {error}"), nothing
         finite = np.isfinite(energy).all() and np.isfinite(forces).all()
         if finite and energy.size == 1 and forces.shape == nothing.shape:
@@ -184,7 +184,13 @@ def _ask_calculator(calculator, graph: Graph) -> tuple[float, np.ndarray]:
         np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions), cell=cell, pbc=cell.any()
     )
     atoms.calc = calculator
-    return atoms.get_potential_energy(), atoms.get_forces()
+    try:
+        return atoms.get_potential_energy(), atoms.get_forces()
+    except BaseException:
+        # It has noted these atoms before it refused them: the next ones, moved a little, would find what it
+        # prepared for those before.
+        calculator.results, calculator.atoms = {}, None
+        raise
 
 
 def _collected(rests: list[tuple]) -> Relaxation:

@@ -147,11 +147,31 @@ def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
     assert row == "| broken | 5.000 | 5.000 | 0 % | – | 6 | 5.000 |"
 
 
+def test_seeds_without_a_number_leave_the_others(render):
+    shared = importlib.import_module("reliability_runs")
+    found = shared.spread([{"a": 1.0, "b": None}, {"a": 3.0, "c": 2.0}])
+    assert found["a"]["mean"] == 2.0 and found["c"]["values"] == [2.0]
+    assert found["b"] == {"mean": None, "std": None, "values": []}
+    rows = {"full": found, "other": shared.spread([{"a": 5.0, "d": 1.0}, {"a": 6.0, "d": 2.0}])}
+    shared.compared(rows, full="full")
+    assert 0 < rows["other"]["a"]["p"] < 0.2 and rows["other"]["d"]["p"] is None
+    assert shared.means(found) == {"a": 2.0, "b": None, "c": 2.0}
+
+
+def test_only_whole_results_go_into_the_docs(render):
+    shared = importlib.import_module("reliability_runs")
+    assert shared.SurfacesConfig().kept == shared.RESULTS
+    for part in ({"preset": "smoke"}, {"molecules": 2}):
+        assert shared.SurfacesConfig(**part).kept == Path("runs")
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
         ("table1_qm9.py", ("--objectives", "physic"), "objectives must be of physics, paper, "),
         ("table1_qm9.py", ("--seeds", "0"), "seeds must be at least 1, got 0"),
+        ("table1_qm9.py", ("--source", "qm9.npz"), "source must go with the data qm9-full, got qm9.npz"),
+        ("table2_ablation.py", ("--source", "qm9.npz"), "source must go with the data qm9-full"),
         ("table2_ablation.py", ("--rows", "11"), "rows must be of 1 to 10, got [11]"),
         ("fig2_recovery.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
         ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),

@@ -39,7 +39,7 @@ def counting():
     def zero(params, graph):
         return ops.sum_over_graphs(0.0 * graph.nodes.positions[:, 0], graph)
 
-    return Potential(None, 5.0, lambda key, graph: {}, zero, zero, element_logits=logits)
+    return Potential(jphys.TransformerConfig(), 5.0, lambda key, graph: {}, zero, zero, element_logits=logits)
 
 
 def test_the_pretrained_model_knows_methane(model, molecules):
@@ -101,6 +101,8 @@ def test_what_is_refused(model, molecules):
     methane = molecules[0]
     with pytest.raises(ValueError, match="atom must be from 0 to 4, got 5"):
         masked_atom.suggest_elements(potential, params, methane, 5)
+    with pytest.raises(ValueError, match="species must be among the potential's elements"):
+        masked_atom.suggest_elements(potential, params, jphys.make_graph([16, 1, 1], np.eye(3)), 1)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         masked_atom.suggest_elements(potential, params, methane, 0, n=0)
     with pytest.raises(ValueError, match="masked-atom head, this one has none"):

@@ -70,6 +70,32 @@ def test_what_fails_is_counted_and_the_rest_goes_on(clusters):
     assert summary(found)["rows"][0]["recovered"] == 0
 
 
+class Prepared(Calculator):
+    """Springs whose strength is prepared where the elements change, as many calculators do."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    strength = 0.0
+
+    def calculate(self, atoms: Any = None, properties=(), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        if "numbers" in system_changes:
+            if 9 in atoms.numbers:
+                raise ValueError("fluorine is unknown")
+            self.strength = float(atoms.numbers.sum())
+        energy = self.strength * float(np.ptp(atoms.positions))
+        self.results = {"energy": energy, "forces": np.zeros((len(atoms), 3))}
+
+
+def test_a_refused_element_is_refused_at_every_geometry():
+    """Not answered by what the calculator had prepared for the molecule before."""
+    known, *others = (
+        make_graph(pair, [[0, 0, 0], [x, 0, 0]])
+        for pair, x in (((8, 1), 1.0), ((9, 1), 1.0), ((9, 1), 1.1), ((9, 1), 1.2))
+    )
+    energy, _ = surface_of(Prepared()).evaluate([known, *others, known])
+    assert np.isfinite(energy[[0, -1]]).all() and np.isnan(energy[1:-1]).all()
+
+
 def test_nothing_for_an_energy_is_no_answer_and_reasons_are_not_kept_without_end(clusters):
     def ask(graph) -> Any:
         x = float(graph.nodes.positions[0, 0])
