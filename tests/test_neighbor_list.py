@@ -78,6 +78,15 @@ def test_one_energy_and_the_pairs_of_ase(params, name, fractional):
     np.testing.assert_allclose(-gradient, direct, atol=2e-4)
 
 
+def test_an_atom_alone_in_a_large_box(params):
+    """No pairs at all: the energy of the free atom, and no force."""
+    atoms = Atoms("Cu", [[1.0, 2.0, 3.0]], cell=[30, 30, 30], pbc=True)
+    lists, energy, R = made(params, atoms)
+    value, gradient = jax.value_and_grad(energy)(R, lists.allocate(R))
+    expected, _ = graph_path(params, Atoms("Cu", [[0.0, 0.0, 0.0]]))
+    assert float(value) == pytest.approx(expected, abs=1e-5) and not np.any(gradient)
+
+
 @pytest.mark.parametrize("name", ["one atom", "triclinic"])
 def test_stress_is_that_of_the_graph_path_with_the_other_sign(params, name):
     """jax-md's stress through `perturbation`, and through the derivative by the box."""
