@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_rel
 
 from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
@@ -128,12 +128,13 @@ def numbers(summary: dict[str, Any], sigma: float = 0.1) -> dict[str, float]:
 
 
 def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (None of one) and the values over seeds that have one."""
+    """Mean, sample standard deviation (None of one) and the values over seeds, None where one has none."""
     columns = {}
     for name in dict.fromkeys(name for one in found for name in one):
-        values = [one[name] for one in found if one.get(name) is not None]
-        mean = statistics.mean(values) if values else None
-        std = statistics.stdev(values) if len(values) > 1 else None
+        values = [one.get(name) for one in found]
+        known = [value for value in values if value is not None]
+        mean = statistics.mean(known) if known else None
+        std = statistics.stdev(known) if len(known) > 1 else None
         columns[name] = {"mean": mean, "std": std, "values": values}
     return columns
 
@@ -144,14 +145,16 @@ def means(columns: dict[str, dict[str, Any]]) -> dict[str, float | None]:
 
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
-    """Adds to every column of `spread` Welch's p-value against the same one of row `full`, None for that row
-    itself, where it is not there, and for a single seed."""
+    """Adds to every column of `spread` the p-value of a paired t-test against the same one of row `full`:
+    seed by seed, since a seed splits the data too. None for that row itself and for fewer than two pairs."""
     for name, columns in rows.items():
         for key, column in columns.items():
             column["p"] = None
             of_full = rows.get(full, {}).get(key, {"values": []})["values"]
-            if name != full and min(len(column["values"]), len(of_full)) > 1:
-                test: Any = ttest_ind(column["values"], of_full, equal_var=False)
+            pairs = [(a, b) for a, b in zip(column["values"], of_full) if a is not None and b is not None]
+            if name != full and len(pairs) > 1:
+                mine, theirs = np.transpose(pairs)
+                test: Any = ttest_rel(mine, theirs)
                 column["p"] = finite_or_none(test.pvalue)
 
 

@@ -100,7 +100,7 @@ def render(monkeypatch):
     return importlib.import_module("render_reliability")
 
 
-def test_a_star_is_where_welch_says_so_and_the_paper_stands_beside(render):
+def test_a_star_is_where_a_paired_test_says_so_and_the_paper_stands_beside(render):
     runs = importlib.import_module("reliability_runs")
     names = ("mae_energy_mev", "mae_force", "distance", "recovered")
 
@@ -109,12 +109,12 @@ def test_a_star_is_where_welch_says_so_and_the_paper_stands_beside(render):
 
     rows = {
         "physics": seeds(1.0, 1.1, 1.2),
-        "paper": seeds(1.05, 1.15, 1.3),
+        "paper": seeds(1.05, 1.15, 1.0),
         "energy-only": seeds(5.0, 5.1, 5.3),
     }
     runs.compared(rows, full="physics")
-    # t = (5.1333 − 1.1)/√((0.1² + 0.15275²)/3) with (s₁ + s₂)²/(s₁²/2 + s₂²/2) degrees of freedom, s = std²/3
-    expected = 2 * t.sf(38.263, 3.448)
+    # differences 4, 4, 4.1: t = 4.0333/(0.057735/√3) with two degrees of freedom
+    expected = 2 * t.sf(121.0, 2)
     assert rows["energy-only"]["distance"]["p"] == pytest.approx(expected, rel=0.01)
     assert rows["physics"]["distance"]["p"] is None and rows["paper"]["distance"]["p"] > 0.4
     head, _, *lines = render.table1({"rows": rows}).splitlines()
@@ -150,8 +150,8 @@ def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
 def test_seeds_without_a_number_leave_the_others(render):
     shared = importlib.import_module("reliability_runs")
     found = shared.spread([{"a": 1.0, "b": None}, {"a": 3.0, "c": 2.0}])
-    assert found["a"]["mean"] == 2.0 and found["c"]["values"] == [2.0]
-    assert found["b"] == {"mean": None, "std": None, "values": []}
+    assert found["a"]["mean"] == 2.0 and found["c"]["values"] == [None, 2.0]
+    assert found["b"] == {"mean": None, "std": None, "values": [None, None]}
     rows = {"full": found, "other": shared.spread([{"a": 5.0, "d": 1.0}, {"a": 6.0, "d": 2.0}])}
     shared.compared(rows, full="full")
     assert 0 < rows["other"]["a"]["p"] < 0.2 and rows["other"]["d"]["p"] is None
