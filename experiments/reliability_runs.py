@@ -153,8 +153,7 @@ def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
             of_full = rows.get(full, {}).get(key, {"values": []})["values"]
             pairs = [(a, b) for a, b in zip(column["values"], of_full) if a is not None and b is not None]
             if name != full and len(pairs) > 1:
-                mine, theirs = np.transpose(pairs)
-                test: Any = ttest_rel(mine, theirs)
+                test: Any = ttest_rel([a for a, _ in pairs], [b for _, b in pairs])
                 column["p"] = finite_or_none(test.pvalue)
 
 
