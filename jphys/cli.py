@@ -74,6 +74,8 @@ def _is_trained(folder: Path) -> bool:
 
 def split_of(name: str) -> int | None:
     """The seed of the split that a run of train.py held its test part out by; None for anything else."""
+    if name in KNOWN or name in checkpoint.pretrained_names() or not _is_trained(Path(name)):
+        return None
     for folder in (Path(name), Path(name).absolute().parent):
         try:
             record = json.loads((folder / "config.json").read_text("utf-8"))

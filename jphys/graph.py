@@ -149,20 +149,20 @@ def bond_rows(bonds, n_atoms: int) -> np.ndarray:
         return np.zeros((0, 3), np.int32)
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise ValueError(f"bonds must have shape (m, 3) with rows (i, j, order), got {rows.shape}")
-    for i, j, order in rows.tolist():
-        whole = all(value == int(value) for value in (i, j, order))
-        if not (whole and 0 <= i < n_atoms and 0 <= j < n_atoms and i != j and 1 <= order <= 3):
-            raise ValueError(
-                f"bonds must join two different atoms below {n_atoms} with order 1..3, got {(i, j, order)}"
-            )
+    i, j, order = rows.T
+    good = (rows == np.rint(rows)).all(axis=1) & (np.minimum(i, j) >= 0) & (np.maximum(i, j) < n_atoms)
+    good &= (i != j) & (order >= 1) & (order <= 3)
+    if not good.all():
+        wrong = tuple(rows[np.argmin(good)].tolist())
+        raise ValueError(f"bonds must join two different atoms below {n_atoms} with order 1..3, got {wrong}")
     rows = rows.astype(np.int32)
     rows[:, :2].sort(axis=1)
     rows = np.unique(rows, axis=0)
     twice = np.flatnonzero((rows[1:, :2] == rows[:-1, :2]).all(axis=1))
     if twice.size:
-        i, j, order = rows[twice[0]].tolist()
+        first, second = rows[twice[0]].tolist(), rows[twice[0] + 1].tolist()
         raise ValueError(
-            f"bonds must give one order for two atoms, got {order} and {rows[twice[0] + 1, 2]} for {(i, j)}"
+            f"bonds must give one order for two atoms, got {first[2]} and {second[2]} for {tuple(first[:2])}"
         )
     return rows
 

@@ -19,6 +19,8 @@ from jphys.modes import Modes
 from jphys.ops import graph_of_node, pseudo_huber, safe_norm, sum_over_graphs
 from jphys.prior import Prior, prior_energy
 
+MARGIN = 4.0 * 2.0**0.5  # times the noise per coordinate: a displaced distance hardly ever changes by more
+
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
@@ -102,7 +104,7 @@ class ObjectiveConfig:
     @property
     def margin(self) -> float:
         """Å by which two atoms hardly ever come closer: four standard deviations of a displaced distance."""
-        return 4.0 * 2.0**0.5 * self.noise if self.displaces else 0.0
+        return MARGIN * self.noise if self.displaces else 0.0
 
 
 ENERGY_ONLY = ObjectiveConfig()

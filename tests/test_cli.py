@@ -170,7 +170,8 @@ def test_a_model_is_asked_what_its_own_training_held_out(tmp_path, monkeypatch):
         raise InterruptedError
 
     monkeypatch.setattr(cli, "audit", audited)
-    for subject, split in ((run, 3), (run / "best", 3), ("qm9-small", 0)):
+    monkeypatch.chdir(run)  # a plain name is none of the folder that one works in
+    for subject, split in ((run, 3), (run / "best", 3), ("qm9-small", 0), ("mmff94", 0)):
         with pytest.raises(InterruptedError):
             cli.run_audit(cli.Audit(str(subject), tmp_path / "out"))
         assert asked[-1] == split

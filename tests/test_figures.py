@@ -264,15 +264,21 @@ class TestMolecules:
             figures.overlays(found, graphs, tmp_path / "a.png", sigma=0.2)
 
 
-def test_every_surface_is_drawn(monkeypatch, tmp_path):
+@pytest.fixture
+def caught(monkeypatch):
+    """A function that puts a Figure in place of the next file of a module of figures, and returns it."""
+
+    def catch(module: str) -> Figure:
+        drawn = Figure()
+        monkeypatch.setattr(f"jphys.figures.{module}.canvas", lambda *size: contextlib.nullcontext(drawn))
+        return drawn
+
+    return catch
+
+
+def test_every_surface_is_drawn(caught, tmp_path):
     """Seven surfaces, one more than there are colours: each has a line of its own, told by its dashes."""
-    drawn = Figure()
-
-    @contextlib.contextmanager
-    def kept(path, width, height):
-        yield drawn
-
-    monkeypatch.setattr("jphys.figures.assembly.canvas", kept)
+    drawn = caught("assembly")
     strips = {f"surface {number}": [(WATER, 0.0), (WATER, -1.0)] for number in range(7)}
     figures.assembly_strips(strips, (0, 5), WATER, tmp_path / "strips.png")
     lines = drawn.subfigs[1].axes[0].lines
@@ -280,14 +286,8 @@ def test_every_surface_is_drawn(monkeypatch, tmp_path):
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 7
 
 
-def test_every_model_has_bars_of_its_own(monkeypatch, tmp_path):
-    drawn = Figure()
-
-    @contextlib.contextmanager
-    def kept(path, width, height):
-        yield drawn
-
-    monkeypatch.setattr("jphys.figures.scaled.canvas", kept)
+def test_every_model_has_bars_of_its_own(caught, tmp_path):
+    drawn = caught("scaled")
     rows = {element: {f"model {number}": 1.0 for number in range(9)} for element in ("H", "C")}
     figures.errors_by_element(rows, tmp_path / "bars.png", ylabel="MAE (eV)")
     looks = {(bar.get_facecolor(), bar.get_hatch()) for bar in drawn.axes[0].patches}

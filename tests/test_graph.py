@@ -77,6 +77,7 @@ def test_no_bonds(bonds):
         ({"bonds": [[-1, 1, 1]]}, r"bonds must .*got \(-1, 1, 1\)"),
         ({"bonds": [[1, 1, 1]]}, r"bonds must .*got \(1, 1, 1\)"),
         ({"bonds": [[0, 1, 1.5]]}, r"bonds must .*order 1..3, got \(0.0, 1.0, 1.5\)"),
+        ({"bonds": [[0, 1, np.nan]]}, r"bonds must .*order 1..3, got \(0.0, 1.0, nan\)"),
         ({"bonds": [[0, 1, 1], [1, 0, 2]]}, r"bonds must give one order .* got 1 and 2 for \(0, 1\)"),
         ({"bonds": [[0, 1, 4]]}, r"bonds must .*order 1..3, got \(0, 1, 4\)"),
         ({"bonds": [[1, 2, 1]], "cutoff": 1.2}, r"bonds must be shorter than the cutoff.*\[1, 2\]"),

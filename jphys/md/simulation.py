@@ -94,27 +94,38 @@ def simulate(
     carry, done, rows = _begin(system, atoms, seed, file)
     if done > steps:
         raise ValueError(f"steps must be at least {done}, where the checkpoint is, got {steps}")
-    reruns, last = 0, carry
-    status = "finished" if np.isfinite(rows[-1]["potential"]) else "nonfinite"
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
-        while done < steps and status == "finished":
-            carry, moved, again = system.advance(carry, min(every, steps - done))
-            reruns += again
-            done += moved
-            bar.update(moved)
-            row = system.record(carry, done)
-            if system.broken or not np.isfinite(row["potential"]):
-                status = "nonfinite"
-                continue
-            rows.append(row)
-            last = carry
-            if file is not None:
-                file.write(system.frame(carry, rows[-1]), carry[0], done)
-    if status == "nonfinite" and strict:
+        last, done, finite, reruns = _advance(system, carry, rows, (done, steps, every), file, bar)
+    if strict and not finite:
         place = f"after step {done}, {done * dynamics.dt:g} fs" if done else "at the start"
         raise NonFinite(f"energy, positions and momenta must be finite, got NaN or infinity {place}")
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+    status = "finished" if finite else "nonfinite"
     return Simulation(atoms=system.frame(last, rows[-1]), status=status, n_reruns=reruns, **table)
+
+
+def _advance(system: System, carry, rows: list[dict[str, float]], span, file: Trajectory | None, bar):
+    """Chunks of the span (steps done, steps in all, steps of a chunk), with a row and a frame after each.
+
+    Returns:
+        The last finite carry, the steps done, whether nothing else came after that carry, and how often a
+        chunk was run again.
+    """
+    (done, steps, every), last, reruns = span, carry, 0
+    finite = bool(np.isfinite(rows[-1]["potential"]))
+    while finite and done < steps:
+        carry, moved, again = system.advance(carry, min(every, steps - done))
+        reruns += again
+        done += moved
+        bar.update(moved)
+        row = system.record(carry, done)
+        finite = not system.broken and bool(np.isfinite(row["potential"]))
+        if finite:
+            last = carry
+            rows.append(row)
+            if file is not None:
+                file.write(system.frame(carry, row), carry[0], done)
+    return last, done, finite, reruns
 
 
 def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None):

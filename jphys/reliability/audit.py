@@ -32,9 +32,7 @@ from jphys.training.setup import split_data
 
 ELEMENTS = (1, 6, 7, 8, 9)
 FAR = 60.0  # Å between fragments that must not feel each other
-STRETCHED = (
-    0  # seed of the split of stretched molecules, that of vimpnn-qm9; others know some of them at rest
-)
+STRETCHED = 0  # seed of the split of stretched molecules, that of vimpnn-qm9; others know some at rest
 SAMPLE_PS = 0.005  # ps between two looks at the total energy
 
 

@@ -11,13 +11,13 @@ import jax
 from jphys import checkpoint, runs
 from jphys.data.structures import graphs
 from jphys.graph import Graph
+from jphys.objectives import MARGIN
 from jphys.reliability import recovery as recoveries
 from jphys.reliability import xtb
 from jphys.training.config import ReportConfig
 from jphys.training.loop import errors
 from jphys.training.setup import Run
 
-MARGIN = 4.0 * 2.0**0.5  # standard deviations by which a perturbed distance hardly ever changes
 AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
 
 
