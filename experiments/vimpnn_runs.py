@@ -99,12 +99,13 @@ def train_config(style: Style, model: dict[str, Any], seed: int, **changes) -> T
     """A run of this style; squared errors in eV², plus α = 0.3 times those of the auxiliary estimates."""
     small: dict[str, Any] = {"channels": 16, "n_basis": 16} if style == "smoke" else {}
     settings = STYLES[style] | changes
+    losses = ObjectiveConfig(auxiliary=0.3) if model.get("auxiliary") else ObjectiveConfig()
     return TrainConfig(
         preset=style,
         objective="scaled",
         data="scaled",
         seed=seed,
-        losses=ObjectiveConfig(auxiliary=0.3),
+        losses=losses,
         model=MessagePassingConfig(**(small | model)),
         **settings,
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from jphys.data.scaled_files import load
+from jphys.models import make_potential
+from jphys.training.setup import check_heads
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +114,15 @@ def test_a_trial_set_does_not_go_on_with_the_one_in_the_package(
     monkeypatch.chdir(tmp_path)
     assert file in run(script, "--smoke", "--workers", "0")
     assert len(load(tmp_path / "runs" / file)) == n_points
+
+
+@pytest.mark.parametrize("model", ["VIMPNN", "MPNN"])
+def test_a_model_is_asked_only_for_the_estimates_it_makes(model, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    shared = importlib.import_module("vimpnn_runs")
+    config = shared.train_config("smoke", getattr(shared, model), seed=0)
+    check_heads(config, make_potential(config.model))
+    assert (config.losses.auxiliary > 0) == (model == "VIMPNN")
 
 
 def test_the_page_shows_the_stored_results(monkeypatch):
