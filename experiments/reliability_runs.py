@@ -27,6 +27,7 @@ from jphys.training.setup import prepare, split_data, trained_on
 # The rows of table 1, and of figures 2 and 3.
 OBJECTIVES: dict[str, ObjectiveConfig] = {
     "physics": PHYSICS,
+    "physics-no-bound": dataclasses.replace(PHYSICS, bound=0.0),
     "paper": PAPER,
     "paper-no-bound": dataclasses.replace(PAPER, bound=0.0),
     "energy-only": ENERGY_ONLY,
