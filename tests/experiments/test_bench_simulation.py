@@ -145,12 +145,6 @@ def test_a_peer_answers_in_a_process_of_its_own(scripts, tmp_path):
     peer.close()
 
 
-def test_the_page_shows_the_stored_measurements(scripts):
-    files = tuple(sorted((ROOT / "docs" / "results" / "bench").glob("*.json")))
-    render = scripts("render_bench")
-    render.main(render.Config(files, check=True))
-
-
 def test_a_page_without_markers_is_refused(scripts, tmp_path):
     render = scripts("render_bench")
     page = tmp_path / "page.md"

@@ -208,8 +208,3 @@ class TestCheck:
         assert subprocess.run([*command, "--check"], capture_output=True, check=False).returncode == 1
         subprocess.run(command, check=True)
         assert subprocess.run([*command, "--check"], capture_output=True, check=False).returncode == 0
-
-    def test_this_readme_is_up_to_date(self):
-        """Its numbers come from docs/results; without results the table is empty."""
-        results = tuple(sorted((ROOT / "docs" / "results").glob("*.json")))
-        script.main(script.Config(results, ROOT / "README.md", check=True))

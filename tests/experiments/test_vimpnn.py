@@ -125,12 +125,6 @@ def test_a_model_is_asked_only_for_the_estimates_it_makes(model, monkeypatch):
     assert (config.losses.auxiliary > 0) == (model == "VIMPNN")
 
 
-def test_the_page_shows_the_stored_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    render = importlib.import_module("render_vimpnn")
-    render.main(render.Config(check=True))
-
-
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
