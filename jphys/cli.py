@@ -13,7 +13,7 @@ import tyro
 from jphys import checkpoint, runs
 from jphys.models import Potential
 from jphys.reliability import mmff94, xtb
-from jphys.reliability.audit import AuditConfig, audit
+from jphys.reliability.audit import CHECKS, AuditConfig, Check, audit
 from jphys.reliability.surface import Surface, surface_of
 
 KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
@@ -23,8 +23,9 @@ KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
 class Audit:
     """Judge a potential for molecules: recovery, assembly, repulsion, smoothness, invariance, conservation.
 
-    Writes audit.json and audit.html. The exit status is 0 where every check passed, 1 where one did not, 2
-    where there is nothing to audit. A case without an answer is reported, the audit goes on.
+    Writes audit.json, after every check, and audit.html at the end. The exit status is 0 where every check
+    passed, 1 where one did not, 2 where there is nothing to audit. A case without an answer is reported,
+    the audit goes on.
     """
 
     subject: tyro.conf.Positional[str]
@@ -96,15 +97,18 @@ def run_audit(config: Audit) -> int:
         print(f"asked: the test part of this run, split {split}")
         asked = dataclasses.replace(asked, split=split)
     config.output.mkdir(parents=True, exist_ok=True)
-    checks = audit(surface, config=asked, seed=config.seed, progress=True)
-    problems = dict(getattr(surface, "problems", {}))
-    environment = runs.environment()
-    record = {"subject": config.subject, "checks": [dataclasses.asdict(check) for check in checks]}
-    record |= {"config": dataclasses.asdict(asked), "problems": problems, "environment": environment}
-    runs.write_json(config.output / "audit.json", record)
+    environment, problems = runs.environment(), getattr(surface, "problems", {})
+
+    def keep(checks: list[Check]) -> None:
+        record = {"subject": config.subject, "checks": [dataclasses.asdict(check) for check in checks]}
+        record |= {"finished": len(checks) == len(CHECKS), "config": dataclasses.asdict(asked)}
+        record |= {"problems": dict(problems), "environment": environment}
+        runs.write_json(config.output / "audit.json", record)
+
+    checks = audit(surface, config=asked, seed=config.seed, progress=True, keep=keep)
     made_with = json.dumps(environment["packages"])
     page = config.output / "audit.html"
-    audit_page(checks, page, subject=config.subject, problems=problems, made_with=made_with)
+    audit_page(checks, page, subject=config.subject, problems=dict(problems), made_with=made_with)
     for check in checks:
         value = "no answer" if check.value is None else f"{check.value:.3g} {check.unit}"
         print(

@@ -69,7 +69,7 @@ def relax_with(
     found: list[list[Rest]] = [[] for _ in graphs]
     if graphs:
         settings = {"fmaxes": np.asarray(fmaxes)[order], "n_lanes": n_lanes, "relax_cell": relax_cell}
-        with tqdm(total=len(graphs), desc="relax", disable=not progress) as bar:
+        with tqdm(total=len(graphs), desc="relax", leave=None, disable=not progress) as bar:
             found = _run(stepper, potential, params, graphs, fixed, max_steps, bar, **settings)
     columns = ([rests[k] for rests in found] for k in np.argsort(order))
     return [_collect(energy_function(potential), params, column, relax_cell) for column in columns]

@@ -71,6 +71,14 @@ def test_forces_that_are_not_the_gradient_do_not_conserve():
     assert not audit.conservation(Calculated(ask), load_some(), config, 0).passed
 
 
+def test_what_takes_long_shows_how_far_it_is(capsys):
+    """A bar over the checks, and within them one per set of structures and per run of dynamics."""
+    audit.audit(mmff94.surface(), config=SMALL, progress=True)
+    said = capsys.readouterr().err
+    missing = [name for name in ("relax", "evaluate", "dynamics", "stable distance") if name not in said]
+    assert not missing, said[-500:]
+
+
 def test_a_broken_surface_fails_everything_and_is_reported():
     def ask(graph):
         raise RuntimeError("out of order")
@@ -99,6 +107,17 @@ def test_a_check_that_cannot_be_made_is_reported_and_the_others_are_made(tmp_pat
         assert not checks[name].passed and checks[name].value is None and reason in checks[name].what
     page = audit_page(list(checks.values()), tmp_path / "a.html", subject="x", problems={}, made_with="")
     assert "species must be among H, C, got O" in page.read_text("utf-8")
+
+
+def test_an_audit_that_is_stopped_has_told_what_it_knew(tmp_path, monkeypatch):
+    def stopped(surface, chosen, config, seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "CHECKS", (audit.additivity, stopped))
+    with pytest.raises(KeyboardInterrupt):
+        cli.run_audit(cli.Audit("mmff94", tmp_path, config=SMALL))
+    record = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+    assert [check["name"] for check in record["checks"]] == ["additivity"] and not record["finished"]
 
 
 def test_one_stretched_molecule_without_an_answer_is_no_answer():
@@ -165,7 +184,7 @@ def test_a_model_is_asked_what_its_own_training_held_out(tmp_path, monkeypatch):
     runs.start(run, TrainConfig(seed=3), resume=False)
     jphys.save(run / "best", potential, params)
 
-    def audited(surface, *, config, seed, progress):
+    def audited(surface, *, config, **_):
         asked.append(config.split)
         raise InterruptedError
 

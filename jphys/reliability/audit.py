@@ -27,7 +27,7 @@ from jphys.graph import Graph, bonds_of, make_graph
 from jphys.reliability import assembly as assemblies
 from jphys.reliability import recovery as recoveries
 from jphys.reliability.stable_distance import stable_distance_errors
-from jphys.reliability.surface import Surface, SurfaceCalculator, finite_or_none, surface_of
+from jphys.reliability.surface import Surface, SurfaceCalculator, Watched, finite_or_none, surface_of
 from jphys.training.setup import split_data
 
 ELEMENTS = (1, 6, 7, 8, 9)
@@ -90,7 +90,13 @@ class Check:
 
 
 def audit(
-    potential, params=None, *, config: AuditConfig = AuditConfig(), seed: int = 0, progress: bool = False
+    potential,
+    params=None,
+    *,
+    config: AuditConfig = AuditConfig(),
+    seed: int = 0,
+    progress: bool = False,
+    keep: Callable[[list[Check]], None] = lambda _: None,
 ) -> list[Check]:
     """All checks, in order.
 
@@ -99,9 +105,12 @@ def audit(
         params: the parameters of the first two.
         config: how much, and the limits.
         seed: of noise, choices and velocities.
-        progress: show a progress bar.
+        progress: show a progress bar, and one within every check that asks for much.
+        keep: called after every check with all of them so far: an audit of a slow calculator that is stopped
+            has told what it knew.
     """
     surface = surface_of(potential, params)
+    surface = Watched(surface) if progress else surface
     test = graphs(split_data(load_small(), config.split).test.structures)
     sizes = [len(graph.nodes.species) for graph in test]
     chosen = [test[i] for i in recoveries.select(sizes, n=config.molecules, seed=seed)]
@@ -110,6 +119,7 @@ def audit(
         for check in bar:
             bar.set_description(check.__name__.replace("_", " "))
             found.append(_measured(check, surface, chosen, config, seed))
+            keep(found)
     return found
 
 
@@ -286,7 +296,8 @@ def _drift(surface: Surface, graph: Graph, length: float, seed: int) -> tuple[fl
     atoms.set_momenta(momenta - momenta.mean(axis=0))
     run, times, totals = VelocityVerlet(atoms, timestep=0.5 * units.fs), [], []
     try:
-        for step in range(round(length / SAMPLE_PS)):
+        looks = range(round(length / SAMPLE_PS))
+        for step in tqdm(looks, desc="dynamics", leave=None, disable=not isinstance(surface, Watched)):
             run.run(10)
             times.append((step + 1) * SAMPLE_PS)
             totals.append(atoms.get_total_energy())

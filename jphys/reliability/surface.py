@@ -120,7 +120,9 @@ class Calculated:
 
     def evaluate(self, graphs, *, progress=False):
         """See `Surface.evaluate`."""
-        answers = [self.answer(graph) for graph in tqdm(graphs, desc="evaluate", disable=not progress)]
+        answers = [
+            self.answer(graph) for graph in tqdm(graphs, desc="evaluate", leave=None, disable=not progress)
+        ]
         return np.array([energy for energy, _ in answers]), [forces for _, forces in answers]
 
     def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False):
@@ -128,7 +130,7 @@ class Calculated:
         check_request(None, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
         rests = [
             self._relax_one(graph, fmaxes, max_steps)
-            for graph in tqdm(graphs, desc="relax", disable=not progress)
+            for graph in tqdm(graphs, desc="relax", leave=None, disable=not progress)
         ]
         return [_collected([rest[i] for rest in rests]) for i in range(len(fmaxes))]
 
@@ -149,6 +151,21 @@ class Calculated:
             rest = with_positions(graph, atoms.positions.astype(graph.nodes.positions.dtype))
             found[int(i)] = (rest, energy, forces, largest, status, fire.nsteps)
         return [found[i] for i in range(len(fmaxes))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """A surface that shows a progress bar whenever it is asked for several structures, bidden or not."""
+
+    surface: Surface
+
+    def evaluate(self, graphs, *, progress=False):
+        """See `Surface.evaluate`."""
+        return self.surface.evaluate(graphs, progress=progress or len(graphs) > 1)
+
+    def relax(self, graphs, *, progress=False, **how):
+        """See `Surface.relax`."""
+        return self.surface.relax(graphs, progress=progress or len(graphs) > 1, **how)
 
 
 class SurfaceCalculator(Calculator):
