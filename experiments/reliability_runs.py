@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import ttest_rel
 
-from jphys import checkpoint, runs
+from jphys import checkpoint, figures, runs
 from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, fingerprint, graphs, take
 from jphys.graph import Graph
@@ -35,6 +35,25 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
 MOLECULES = 256  # of figures 2 and 3 that go into the docs
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
+# Yi et al., table 2: MAE_E meV, MAE_F eV/Å, ΔP Å on the whole of QM9; the name of row 6 is our reading.
+PAPER_2 = {
+    "1": (11.83, 0.77, 1.76),
+    "2": (9.03, 0.90, 1.11),
+    "3": (9.70, 1.91, 0.814),
+    "4": (10.18, 0.016, 0.141),
+    "5": (16.34, 0.007, 0.038),
+    "6": (20.67, 0.004, 0.022),
+    "7": (17.50, 0.005, 0.027),
+    "8": (17.34, 0.013, 0.044),
+    "9": (9.65, 0.015, 0.083),
+    "10": (15.16, 0.005, 0.025),
+}
+# Table 1 of the same paper, and row 9 of table 2, which has all but the bound.
+PAPER_1 = {
+    "paper": (15.16, 0.0057, 0.0251),
+    "paper-no-bound": PAPER_2["9"],
+    "energy-only": (8.35, 1.28, 1.23),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +162,20 @@ def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
 def means(columns: dict[str, dict[str, Any]]) -> dict[str, float | None]:
     """The means of `spread`, to be printed."""
     return {name: None if c["mean"] is None else round(c["mean"], 3) for name, c in columns.items()}
+
+
+def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tuple]) -> None:
+    """MAE_F against ΔP of every training, and of the paper's models."""
+
+    def points(rows: dict[str, dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {
+            label: (np.array(found["mae_force"]["values"]), np.array(found["distance"]["values"]))
+            for label, found in rows.items()
+        }
+
+    theirs = {label: (np.array([force]), np.array([end])) for label, (_, force, end) in paper.items()}
+    shown = {family: points(rows) for family, rows in families.items()} | {"paper: QM9": theirs}
+    figures.force_and_distance(shown, folder / name)
 
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:

@@ -152,6 +152,10 @@ def main(config: Config) -> None:
     name = f"table2-{config.data}.json" if config.data != "small" else "table2.json"
     record = {"n_molecules": len(structures), "epochs": epochs, "seeds": seeds}
     shared.write(folder, name, record | {"families": families})
+    columns = {
+        family: {label: row["columns"] for label, row in rows.items()} for family, rows in families.items()
+    }
+    shared.draw(folder, name.replace(".json", ".png"), columns, shared.PAPER_2)
 
 
 if __name__ == "__main__":

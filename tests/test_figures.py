@@ -139,6 +139,29 @@ class TestRecovery:
             figures.recovery_histogram(make_recovery(), tmp_path / "a.png", fmax=0.1)
 
 
+class TestAblation:
+    def test_every_training_has_a_symbol_and_every_model_a_label(self, tmp_path, monkeypatch):
+        drawn = []
+        right = Figure.savefig
+        monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (drawn.append(f), right(f, *a, **k)))
+        ours = {
+            "9": (np.array([0.02, 0.03]), np.array([0.1, 0.2])),
+            "10": (np.array([0.01]), np.array([0.1])),
+        }
+        theirs = {"10": (np.array([0.005]), np.array([0.025]))}
+        assert is_picture(
+            figures.force_and_distance({"physics": ours, "paper: QM9": theirs}, tmp_path / "a.png")
+        )
+        (axes,) = drawn[0].axes
+        assert [len(found.get_offsets()) for found in axes.collections] == [2, 1, 1]
+        assert [text.get_text() for text in axes.texts] == ["9", "10", "10"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["physics", "paper: QM9"]
+
+    def test_what_a_log_axis_cannot_show(self, tmp_path):
+        with pytest.raises(ValueError, match="MAE_F and ΔP of physics, 10 must be positive"):
+            figures.force_and_distance({"physics": {"10": (np.zeros(1), np.ones(1))}}, tmp_path / "a.png")
+
+
 class TestStory:
     def rows(self):
         judged = {

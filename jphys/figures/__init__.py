@@ -1,5 +1,6 @@
 """Figures of a run and of the README, as PNG; matplotlib loads on first use."""
 
+from jphys.figures.ablation import force_and_distance
 from jphys.figures.assembly import assembly_strips
 from jphys.figures.curves import learning_curves
 from jphys.figures.masked_atom import SHOWN, likelihoods
@@ -22,6 +23,7 @@ __all__ = [
     "energy_curves",
     "errors_by_element",
     "errors_by_size",
+    "force_and_distance",
     "learning_curves",
     "likelihoods",
     "overlays",

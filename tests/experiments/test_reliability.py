@@ -20,6 +20,7 @@ def test_two_rows_of_the_ablation_and_again(run, read, tmp_path):
     assert table["paper"]["10"]["columns"] != table["physics"]["10"]["columns"]
     summaries = sorted(tmp_path.glob("*/*/summary.json"))
     assert len(summaries) == 3 and all(read(path)["compilations"] == 1 for path in summaries)
+    assert (tmp_path / "table2.png").stat().st_size > 5000
     times = [path.stat().st_mtime_ns for path in summaries]
     assert run(*arguments) == said
     assert [path.stat().st_mtime_ns for path in summaries] == times
