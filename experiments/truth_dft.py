@@ -4,7 +4,8 @@
 
 50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
 (experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, the
-paper's without its bound, energies only; MMFF94 and GFN2-xTB. Writes docs/results/reliability/truth.json.
+paper's without its bound, energies only; MMFF94 and GFN2-xTB. Writes docs/results/reliability/truth.json and
+truth.png.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import reliability_runs as shared
 import tyro
 from pages import number
 
+from jphys import figures
 from jphys.data import truth as truths
 from jphys.reliability import truth
 
@@ -61,13 +63,16 @@ def show(name: str, found: dict) -> None:
 def main(config: Config) -> None:
     """Judge every surface, write, print."""
     truth_of_dft = truths.load(config.labels)
-    rows = {}
+    rows, points = {}, {}
     for name, (potential, params) in shared.surfaces(config.run, smoke=config.preset == "smoke").items():
         rows[name] = truth.judge(potential, params, truth_of_dft, progress=True)
+        points[name], _ = truth.rises(potential, params, truth_of_dft)
         show(name, rows[name])
     record = {"provenance": truth_of_dft.provenance, "n": len(truth_of_dft.kind), "surfaces": rows}
     whole = config.preset == "full" and config.labels is None
-    shared.write(config.output or (shared.RESULTS if whole else config.run), "truth.json", record)
+    folder = config.output or (shared.RESULTS if whole else config.run)
+    shared.write(folder, "truth.json", record)
+    figures.rises(points, truth_of_dft, folder / "truth.png")
 
 
 if __name__ == "__main__":

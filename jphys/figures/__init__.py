@@ -15,6 +15,7 @@ from jphys.figures.scaled import (
     validation_curves,
 )
 from jphys.figures.story import recovery_story
+from jphys.figures.truth import rises
 
 __all__ = [
     "SHOWN",
@@ -34,5 +35,6 @@ __all__ = [
     "recovery_story",
     "relaxations",
     "relaxed_triples",
+    "rises",
     "validation_curves",
 ]

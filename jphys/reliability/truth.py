@@ -6,7 +6,7 @@ import numpy as np
 
 from jphys.data.structures import graphs, take
 from jphys.data.truth import KINDS, Truth
-from jphys.reliability.surface import finite_or_none, surface_of
+from jphys.reliability.surface import Surface, finite_or_none, surface_of
 from jphys.reliability.vibrations import frequencies, numerical_hessians
 from jphys.reliability.xtb import compare_surfaces
 
@@ -32,15 +32,10 @@ def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[st
         `n_unanswered`: points where it gave no answer.
     """
     surface = surface_of(potential, params)
-    rows = np.flatnonzero(np.isfinite(truth.structures.energy))
-    known = np.full(len(truth.kind), np.nan)
-    forces: list[np.ndarray] = [np.zeros((0, 3))] * len(known)
-    found, answered = surface.evaluate(graphs(take(truth.structures, rows)), progress=progress)
-    known[rows] = found
-    for row, force in zip(rows, answered):
-        forces[row] = force
-    record: dict[str, Any] = {"n_unanswered": int((~np.isfinite(known[rows])).sum())}
-    above, true = known - known[truth.stable], truth.structures.energy - truth.structures.energy[truth.stable]
+    known, forces = _answers(surface, truth, progress)
+    unanswered = np.isfinite(truth.structures.energy) & ~np.isfinite(known)
+    record: dict[str, Any] = {"n_unanswered": int(unanswered.sum())}
+    above, true = _above(known, truth), _above(truth.structures.energy, truth)
     record["displaced"] = [
         {
             "sigma": float(sigma),
@@ -54,6 +49,34 @@ def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[st
     if truth.hessians:
         record["frequencies"] = _frequencies(surface, truth)
     return record
+
+
+def rises(potential, params, truth: Truth, *, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Energies above the stable structures by a surface and in truth, (m,) eV each, NaN where one has none.
+
+    Args:
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
+        params: the parameters of the first two.
+        truth: what the reference method says.
+        progress: show a progress bar.
+    """
+    known, _ = _answers(surface_of(potential, params), truth, progress)
+    return _above(known, truth), _above(truth.structures.energy, truth)
+
+
+def _answers(surface: Surface, truth: Truth, progress: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Energies (m,) eV, NaN for what the reference method does not know, and forces (n_i, 3) eV/Å."""
+    rows = np.flatnonzero(np.isfinite(truth.structures.energy))
+    known = np.full(len(truth.kind), np.nan)
+    forces: list[np.ndarray] = [np.zeros((0, 3))] * len(known)
+    known[rows], answered = surface.evaluate(graphs(take(truth.structures, rows)), progress=progress)
+    for row, force in zip(rows, answered):
+        forces[row] = force
+    return known, forces
+
+
+def _above(energy: np.ndarray, truth: Truth) -> np.ndarray:
+    return energy - energy[truth.stable]
 
 
 def _displaced(truth: Truth, chosen, above, true, forces) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def test_truth_by_a_quick_engine(run, read, tmp_path):
     run("make_truth.py", "--engine", "gfn2-xtb", *small, "--output", labels)
     run("truth_dft.py", "--preset", "smoke", "--labels", labels, "--output", str(tmp_path))
     found = read(tmp_path / "truth.json")["surfaces"]
+    assert (tmp_path / "truth.png").stat().st_size > 10000
     assert found["GFN2-xTB"]["displaced"][1]["force_slope"] == pytest.approx(1.0, abs=1e-3)
     assert 0.5 < found["qm9-small"]["displaced"][0]["median_rise_ratio"] < 1.5
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jphys import figures
 from jphys.data import truth as truths
 from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
@@ -43,6 +44,14 @@ def test_cases_are_whole(cases):
         if cases.kind[row] == 1 and cases.value[row] == 0.1
     ]
     assert np.mean(shift) == pytest.approx(0.1, rel=0.1)
+
+
+def test_rises_count_from_the_stable_structures_and_are_drawn(answered, tmp_path):
+    above, true = truth.rises(mmff94.surface(), None, answered)
+    np.testing.assert_allclose(above, true, atol=1e-9)
+    assert not above[:10].any() and above[answered.kind == 1].min() > 0
+    png = figures.rises({"mmff94": above, "half": above / 2}, answered, tmp_path / "rises.png")
+    assert png.read_bytes()[:4] == b"\x89PNG" and png.stat().st_size > 10000
 
 
 def places(cases):
