@@ -49,8 +49,9 @@ def surface_of(potential, params=None) -> Surface:
     """The surface of whatever has one.
 
     Args:
-        potential: a Potential, any function (params, graph) -> (n_graph,) eV, a calculator of ASE, or a
-            Surface, which is returned as it is.
+        potential: a Potential, any function (params, graph) -> (n_graph,) eV, a calculator of ASE, which
+            finds charge 0 and multiplicity 1 or 2 in `atoms.info` ("charge", "spin"), or a Surface, which
+            is returned as it is.
         params: the parameters of the first two.
 
     Raises:
@@ -196,10 +197,10 @@ class SurfaceCalculator(Calculator):
 
 
 def _ask_calculator(calculator, graph: Graph) -> tuple[float, np.ndarray]:
-    cell = np.asarray(graph.globals.cell[0])
-    atoms = ase.Atoms(
-        np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions), cell=cell, pbc=cell.any()
-    )
+    cell, species = np.asarray(graph.globals.cell[0]), np.asarray(graph.nodes.species)
+    # Neutral, with as few unpaired electrons as there can be: some calculators ask for it by these names.
+    known = {"charge": 0, "spin": 1 + int(species.sum()) % 2}
+    atoms = ase.Atoms(species, np.asarray(graph.nodes.positions), cell=cell, pbc=cell.any(), info=known)
     atoms.calc = calculator
     try:
         return atoms.get_potential_energy(), atoms.get_forces()

@@ -96,6 +96,19 @@ def test_a_refused_element_is_refused_at_every_geometry():
     assert np.isfinite(energy[[0, -1]]).all() and np.isnan(energy[1:-1]).all()
 
 
+def test_a_calculator_is_told_charge_and_multiplicity():
+    class Asking(Calculator):
+        implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+        def calculate(self, atoms: Any = None, properties=(), system_changes=()):
+            energy = 10 * atoms.info["charge"] + atoms.info["spin"]
+            self.results = {"energy": energy, "forces": np.zeros((len(atoms), 3))}
+
+    pairs = [make_graph(z, [[0, 0, 0], [1.2, 0, 0]]) for z in ((7, 7), (7, 8))]
+    energy, _ = surface_of(Asking()).evaluate(pairs)
+    assert energy.tolist() == [1, 2], "N2 is a singlet, NO a doublet"
+
+
 def test_nothing_for_an_energy_is_no_answer_and_reasons_are_not_kept_without_end(clusters):
     def ask(graph) -> Any:
         x = float(graph.nodes.positions[0, 0])
