@@ -4,7 +4,7 @@
 
 256 test molecules, the 128 smallest and 128 random larger ones, displaced by σ = 0.1 Å (and not at all),
 are relaxed by at most 500 FIRE steps to 0.01 eV/Å. Surfaces: the pretrained qm9-small, the default and the
-paper's objective, the paper's without its bound, energies only; MMFF94 and GFN2-xTB, whose own minima lie a
+paper's objective, both with and without the bound, energies only; MMFF94 and GFN2-xTB, whose own minima lie a
 little beside those of QM9. Writes docs/results/reliability/fig2.json, fig2.png, and the best and the worst
 cases of qm9-small as fig2-cases.png.
 """

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from jphys.reliability import mmff94, xtb
 from jphys.reliability.report import summarise
 from jphys.reliability.surface import finite_or_none
 from jphys.training.config import TrainConfig
-from jphys.training.loop import train
+from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import prepare, split_data, trained_on
 
 # The rows of table 1, and of figures 2 and 3.
@@ -94,8 +95,11 @@ def test_part(seed: int) -> tuple[list[Graph], np.ndarray]:
     return graphs(data.test.structures), np.bincount(data.train.structures.species)
 
 
-def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[str, Any]:
-    """The summary of one training with its report, as train.py makes it; one that was cut short goes on."""
+def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[str, Any] | None:
+    """The summary of one training with its report, as train.py makes it; one that was cut short goes on.
+
+    None where its loss was not finite, which is printed: a table goes on without that training.
+    """
     began, done = time.monotonic() - runs.seconds_so_far(folder), folder / "summary.json"
     data = split_data(trained_on(config, structures), config.seed)
     kept = {"resume": True, "free": ("source",)}  # the data has a fingerprint of its own
@@ -106,7 +110,11 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     runs.start(folder, config, **kept)
     runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
     run = prepare(config, data)
-    train(run, folder)
+    try:
+        train(run, folder)
+    except NonFiniteLoss as error:
+        print(f"{folder} is left out: {error}", file=sys.stderr)
+        return None
     return summarise(run, folder, began=began)[0]
 
 
@@ -131,8 +139,11 @@ def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def numbers(summary: dict[str, Any], sigma: float = 0.1) -> dict[str, float]:
-    """What a table shows of one training: MAE_E meV, MAE_F eV/Å, ΔP Å and the fraction below 0.1 Å."""
+def numbers(summary: dict[str, Any] | None, sigma: float = 0.1) -> dict[str, float | None]:
+    """What a table shows of one training: MAE_E meV, MAE_F eV/Å, ΔP Å and the fraction below 0.1 Å; None
+    each of one that failed."""
+    if summary is None:
+        return dict.fromkeys(("mae_energy_mev", "mae_force", "distance", "recovered"))
     rows = [row for row in summary["recovery"]["rows"] if abs(row["sigma"] - sigma) < 1e-9]
     (row,) = [row for row in rows if row["fmax"] == min(r["fmax"] for r in rows)]
     found = {
@@ -147,7 +158,7 @@ def numbers(summary: dict[str, Any], sigma: float = 0.1) -> dict[str, float]:
     return found
 
 
-def spread(found: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]:
+def spread(found: Sequence[dict[str, float | None]]) -> dict[str, dict[str, Any]]:
     """Mean, sample standard deviation (None of one) and the values over seeds, None where one has none."""
     columns = {}
     for name in dict.fromkeys(name for one in found for name in one):
@@ -168,10 +179,12 @@ def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tu
     """MAE_F against ΔP of every training, and of the paper's models."""
 
     def points(rows: dict[str, dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        return {
-            label: (np.array(found["mae_force"]["values"]), np.array(found["distance"]["values"]))
-            for label, found in rows.items()
-        }
+        found = {}
+        for label, columns in rows.items():
+            both = zip(columns["mae_force"]["values"], columns["distance"]["values"])
+            known = np.array([pair for pair in both if None not in pair])
+            found |= {label: (known[:, 0], known[:, 1])} if len(known) else {}
+        return found
 
     theirs = {label: (np.array([force]), np.array([end])) for label, (_, force, end) in paper.items()}
     shown = {family: points(rows) for family, rows in families.items()} | {"paper: QM9": theirs}

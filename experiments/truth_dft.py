@@ -3,8 +3,8 @@
     python experiments/truth_dft.py          # some minutes; table1_qm9.py must have run
 
 50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
-(experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, the
-paper's without its bound, energies only; MMFF94 and GFN2-xTB. Writes docs/results/reliability/truth.json and
+(experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, both
+with and without the bound, energies only; MMFF94 and GFN2-xTB. Writes docs/results/reliability/truth.json and
 truth.png.
 """
 

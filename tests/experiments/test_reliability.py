@@ -1,5 +1,6 @@
 """The reliability scripts as a user runs them, at their smallest size."""
 
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -94,6 +95,27 @@ def test_audits_of_two_subjects(run, read, tmp_path):
 def render(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     return importlib.import_module("render_reliability")
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_left_out_of_its_row(render, tmp_path, monkeypatch, capsys):
+    """By a learning rate that no network survives; the table, and its figure, go on without it."""
+    runs = importlib.import_module("reliability_runs")
+    table1 = importlib.import_module("table1_qm9")
+    config = table1.train_config(table1.Config(preset="smoke", run=tmp_path), "energy-only", 0)
+    config = dataclasses.replace(config, learning_rate=1e30, structures=60, epochs=12)
+    assert runs.trained(tmp_path / "a", config, runs.molecules()) is None
+    assert "is left out: loss must be finite" in capsys.readouterr().err
+    good = dict.fromkeys(("mae_energy_mev", "mae_force", "distance", "recovered"), 1.0)
+    rows = {
+        "physics": runs.spread([good, runs.numbers(None)]),
+        "paper": runs.spread([runs.numbers(None)] * 2),
+    }
+    runs.compared(rows, full="physics")
+    lines = render.table1({"rows": rows}).splitlines()
+    assert lines[2].startswith("| physics | 1.0 | 1.000 |") and lines[3].startswith("| paper | – | – | – |")
+    runs.draw(tmp_path, "a.png", {"ours": rows}, runs.PAPER_1)
+    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_a_star_is_where_a_paired_test_says_so_and_the_paper_stands_beside(render):
