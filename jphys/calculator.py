@@ -74,7 +74,8 @@ class Calculator(AseCalculator):
     def _graph(self, atoms: ase.Atoms) -> Any:
         """Padded graph of the atoms; the shape only ever grows."""
         check_elements(self.potential, atoms.numbers)
-        check_bonds(self.potential, atoms.numbers, self.bonds)
+        cell = atoms.cell.array if atoms.pbc.all() else None
+        check_bonds(self.potential, atoms.numbers, self.bonds, cell)
         bonds = _felt(atoms, bond_rows(self.bonds, len(atoms)), self.potential.cutoff)
         graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=bonds)
         n_node, n_edge = self.room

@@ -13,7 +13,7 @@ from jphys.coordinates import CELL_ROWS, Freedom
 from jphys.derivatives import energy_function
 from jphys.evaluation import energies, stresses
 from jphys.graph import Graph, with_cell, with_edges_within, with_positions
-from jphys.models.potential import Potential, check_bonds, check_elements
+from jphys.models.potential import Potential, check_elements, check_graph_bonds
 
 STATUS = {lanes.CONVERGED: "converged", lanes.MAX_STEPS: "max_steps", lanes.NONFINITE: "nonfinite"}
 SKIN = 0.5
@@ -158,7 +158,7 @@ def check_request(potential, graphs, *, fmaxes, max_steps: int, n_lanes: int) ->
             )
         if isinstance(potential, Potential):
             check_elements(potential, graph.nodes.species)
-            check_bonds(potential, graph.nodes.species, np.flatnonzero(graph.edges.bond_type))
+            check_graph_bonds(potential, graph)
 
 
 def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray]:

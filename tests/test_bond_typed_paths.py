@@ -121,3 +121,36 @@ def test_without_bonds_every_path_refuses(model, acetamide, kind):
         with pytest.raises(ValueError, match=message):
             call()
     jphys.energy_fn(potential, params, np.array([8]))  # one atom has no bonds
+
+
+@pytest.mark.parametrize(
+    ("types", "what"), [(("metallic",), "water"), (("single", "double", "triple"), "aluminium")]
+)
+def test_a_structure_without_a_pair_that_is_felt_is_refused_on_every_path(types, what):
+    """Water for a model of metals, with its bonds too; a metal for one of molecules: not a force of zero."""
+    potential = make_potential(MessagePassingConfig(channels=4, steps=1, n_basis=4, bond_types=types))
+    atoms = molecule("H2O") if what == "water" else bulk("Al", a=4.05)
+    bonds = perceive_bonds(atoms.numbers, atoms.positions) if what == "water" else None
+    box = None if what == "water" else np.asarray(atoms.cell.array.T)
+    graph = from_ase(atoms, bonds=bonds, cutoff=potential.cutoff)
+    params = potential.init(jax.random.key(0), graph)
+    atoms.calc = jphys.Calculator(potential, params, bonds=bonds)
+    for call in (
+        lambda: jphys.energy_fn(potential, params, atoms.numbers, bonds=bonds, box=box),
+        lambda: jphys.energy_neighbor_list(potential, params, atoms.numbers, box, bonds=bonds),
+        lambda: jphys.relax(potential, params, [graph]),
+        atoms.get_potential_energy,
+    ):
+        with pytest.raises(ValueError, match=f"must have a pair of the types .* {', '.join(types)}, got"):
+            call()
+
+
+def test_what_is_far_apart_or_alone_is_not_refused(model):
+    """Two atoms of a metal and a stretched bond beyond the cutoff; one atom, in a large cell, too."""
+    potential, params = model
+    far = ase.Atoms("Al2", [[0, 0, 0], [0, 0, 9.0]])
+    stretched = ase.Atoms("N2", [[0, 0, 0], [0, 0, 9.0]])
+    alone = ase.Atoms("H", cell=[9.0, 9.0, 9.0], pbc=True)
+    for atoms, bonds in ((far, None), (stretched, [(0, 1, 3)]), (alone, None)):
+        atoms.calc = jphys.Calculator(potential, params, bonds=bonds)
+        assert not atoms.get_forces().any()

@@ -60,11 +60,13 @@ def energy_fn(
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
         check_elements(potential, species)
-        check_bonds(potential, species, bonds)
-    template = make_graph(species, np.zeros((len(species), 3)), bonds=bonds)
     fractional = is_fractional(box, displacement_fn, fractional_coordinates)
+    lattice = Lattice(box, fractional)
+    if isinstance(potential, Potential):
+        check_bonds(potential, species, bonds, lattice.rows)
+    template = make_graph(species, np.zeros((len(species), 3)), bonds=bonds)
     if box is not None:
-        return _over_images(energy, params, template, Lattice(box, fractional), _cutoff(potential))
+        return _over_images(energy, params, template, lattice, _cutoff(potential))
     if displacement_fn is None:
         return _free(energy, params, template)
     cutoff = getattr(potential, "cutoff", None)

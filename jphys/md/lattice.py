@@ -25,6 +25,11 @@ class Lattice:
                 raise ValueError(f"box must be a length, (3,) or (3, 3) with a volume above 0, got {box}")
             self.default = as_matrix(box)
 
+    @property
+    def rows(self) -> np.ndarray | None:
+        """Lattice vectors of the given box as rows (3, 3) Å; None in free space."""
+        return np.asarray(self.default, np.float64).T if self.periodic else None
+
     def matrix(self, box):
         """(3, 3) Å, columns are lattice vectors; of free space the unit matrix."""
         if not self.periodic and box is not None:

@@ -59,7 +59,6 @@ def energy_neighbor_list(
     energy, species = energy_function(potential), check_species(species)
     if isinstance(potential, Potential):
         check_elements(potential, species)
-        check_bonds(potential, species, bonds)
     cutoff = getattr(potential, "cutoff", None)
     if cutoff is None:
         raise ValueError("potential must have a cutoff to be used with a neighbour list, got None")
@@ -70,6 +69,8 @@ def energy_neighbor_list(
         raise ValueError("box must be given for a periodic displacement_fn, got None")
     fractional = is_fractional(box, displacement_fn, fractional_coordinates)
     lattice = Lattice(box, fractional)
+    if isinstance(potential, Potential):
+        check_bonds(potential, species, bonds, lattice.rows)
     orders = _bond_table(bonds, len(species))
     lists = Lists(lattice, len(species), cutoff, skin, capacity, bonds=orders is not None)
 

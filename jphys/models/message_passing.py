@@ -226,4 +226,5 @@ def make_message_passing(config: MessagePassingConfig) -> Potential:
         auxiliary=method_of(module, "auxiliary") if config.auxiliary else None,
         felt_edges=typed_edges,
         needs_bonds=any(name in config.bond_types for name in ("single", "double", "triple")),
+        bond_types=config.bond_types,
     )

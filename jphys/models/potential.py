@@ -10,7 +10,8 @@ import numpy as np
 
 from jphys import elements, ops
 from jphys.elements import SYMBOLS
-from jphys.graph import Graph, with_edges
+from jphys.graph import Graph, bond_rows, with_edges
+from jphys.neighbors import within_cutoff
 
 Params = dict[str, Any]
 
@@ -36,6 +37,7 @@ class Potential:
         felt_edges: graph of numpy arrays -> (n_edge,) bool, edges that may change the energy however long
             they are; None: all. Training leaves the others out.
         needs_bonds: whether molecules need `bonds`: without them they would have another energy.
+        bond_types: types of the pairs that may change the energy, as `pair_types` names them; None: all.
     """
 
     config: Any
@@ -48,6 +50,7 @@ class Potential:
     auxiliary: Callable[[Params, Graph], dict[str, jax.Array]] | None = None
     felt_edges: Callable[[Graph], np.ndarray] | None = None
     needs_bonds: bool = False
+    bond_types: tuple[str, ...] | None = None
 
     def node_contributions(self, params: Params, graph: Graph) -> jax.Array:
         """|e_i|/Σ_j|e_j| of the atom energies within each structure: (n_node,), 0 on padding.
@@ -77,20 +80,77 @@ def felt_only(potential: Potential, graphs: list[Graph]) -> list[Graph]:
     return [with_edges(graph, potential.felt_edges(graph)) for graph in graphs]
 
 
-def check_bonds(potential: Potential, species, bonds) -> None:
-    """Refuse a molecule without bonds for a potential whose energy depends on them.
+def pair_types(species, bonds, *, images: bool = False) -> set[str]:
+    """Types of the pairs that a structure has, however far apart they are.
+
+    >>> sorted(pair_types([8, 1, 1], [(0, 1, 1), (0, 2, 1)]))
+    ['nonbonded', 'single']
+
+    Args:
+        species: (n,) atomic numbers.
+        bonds: (m, 3) rows (i, j, order), or None.
+        images: whether every atom is paired with its own periodic images, too.
+
+    Returns:
+        The orders of the bonds, "single", "double" or "triple"; of other pairs "metallic" between two
+        metals, else "nonbonded".
+    """
+    rows, metal = bond_rows(bonds, len(species)), elements.IS_METAL[np.asarray(species)]
+    n, n_metal = len(metal), int(metal.sum())
+    bonded_metals = int((metal[rows[:, 0]] & metal[rows[:, 1]]).sum())
+    metallic = _n_pairs(n_metal) - bonded_metals
+    found = {("single", "double", "triple")[order - 1] for order in set(rows[:, 2].tolist())}
+    if metallic or (images and n_metal):
+        found.add("metallic")
+    if _n_pairs(n) - len(rows) > metallic or (images and n_metal < n):
+        found.add("nonbonded")
+    return found
+
+
+def _n_pairs(n: int) -> int:
+    return n * (n - 1) // 2
+
+
+def check_bonds(potential: Potential, species, bonds, cell=None) -> None:
+    """Refuse a structure whose atoms would not feel each other for want of bonds.
+
+    An isolated atom has nothing to feel; atoms that are bonded, but beyond the cutoff, are in order.
 
     Args:
         potential: the model.
         species: (n,) atomic numbers.
-        bonds: what is known of bonds; None or empty for nothing.
+        bonds: (m, 3) rows (i, j, order); None or empty for nothing.
+        cell: (3, 3) Å rows of a crystal, else None or zeros.
 
     Raises:
-        ValueError: if there are none and more than one atom that is no metal.
+        ValueError: if there are no bonds for a potential whose energy depends on them, and more than one atom
+            that is no metal; or if no pair of the structure is of a type that the potential feels.
     """
     lone = len(species) < 2 or elements.IS_METAL[np.asarray(species)].all()
     if potential.needs_bonds and (bonds is None or not len(bonds)) and not lone:
         raise ValueError("bonds must be given for a potential whose energy depends on them, got none")
+    if potential.bond_types is None:
+        return
+    found = pair_types(species, bonds, images=_sees_itself(cell, potential.cutoff))
+    if found and not found & set(potential.bond_types):
+        raise ValueError(
+            f"species and bonds must have a pair of the types that the potential feels, "
+            f"{', '.join(potential.bond_types)}, got {', '.join(sorted(found))} alone"
+        )
+
+
+def check_graph_bonds(potential: Potential, graph: Graph) -> None:
+    """`check_bonds` of one structure that is a graph."""
+    order = np.asarray(graph.edges.bond_type)
+    rows = np.column_stack([graph.receivers, graph.senders, order])[order > 0]
+    check_bonds(potential, graph.nodes.species, rows, np.asarray(graph.globals.cell[0]))
+
+
+def _sees_itself(cell, cutoff: float) -> bool:
+    """Whether images of one atom are closer than the cutoff."""
+    if cell is None or not np.any(cell):
+        return False
+    return len(within_cutoff(np.zeros((1, 3)), np.asarray(cell, np.float64), cutoff)[0]) > 0
 
 
 def reference_energies(potential: Potential) -> dict[int, float]:

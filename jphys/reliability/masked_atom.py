@@ -10,7 +10,7 @@ import numpy as np
 from jphys.elements import SYMBOLS
 from jphys.evaluation import Program, split_atoms
 from jphys.graph import Graph, hide_atoms, with_positions
-from jphys.models.potential import Potential, check_bonds, check_elements
+from jphys.models.potential import Potential, check_elements, check_graph_bonds
 from jphys.reliability.wilson import wilson
 
 
@@ -75,7 +75,7 @@ def _of_hidden(potential: Potential, params, graphs: Sequence[Graph], hidden, ch
     program, found = _program(potential), []
     for graph in graphs:
         check_elements(potential, graph.nodes.species)
-        check_bonds(potential, graph.nodes.species, np.flatnonzero(graph.edges.bond_type))
+        check_graph_bonds(potential, graph)
     made = [jax.tree.map(np.asarray, hide_atoms(graph, mask)) for graph, mask in zip(graphs, hidden)]
     for log_probability, sizes in program.over(params, made, chunk):
         rows = split_atoms(log_probability, sizes)

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from jphys.data import structures as structures_module
 from jphys.data.scaled import ScaledSet
 from jphys.data.structures import graphs
 from jphys.evaluation import energies
-from jphys.models.potential import Potential, felt_only
+from jphys.models.potential import Potential, check_bonds, felt_only
 from jphys.reliability.surface import finite_or_none
 
 
@@ -36,8 +37,13 @@ def predict(
     """Total energies (m,) eV, float64, of the structures of a set; arguments as `judge`.
 
     Raises:
-        ValueError: for crystals without a cutoff.
+        ValueError: for no points, crystals without a cutoff, and a structure whose atoms cannot feel each
+            other, as `check_bonds` has it.
     """
+    if not len(points):
+        raise ValueError("points must be one or more, got none")
+    if isinstance(potential, Potential):
+        _check_bonds(potential, points)
     reach = getattr(potential, "cutoff", cutoff)
     made = graphs(points.structures, cutoff=reach, all_pairs=reach is None)
     if not isinstance(potential, Potential):
@@ -48,6 +54,19 @@ def predict(
     starts = np.concatenate([[0], np.cumsum(points.structures.n_atoms)[:-1]])
     references = np.add.reduceat(table[points.structures.species], starts)
     return energies(potential, params, felt_only(potential, made), chunk=chunk) + references
+
+
+def _check_bonds(potential: Potential, points: ScaledSet) -> None:
+    """`check_bonds` of every shape; its points have the same bonds."""
+    first = np.unique(points.shape, return_index=True)[1]
+    shapes = structures_module.take(points.structures, np.sort(first))
+    species = np.split(shapes.species, np.cumsum(shapes.n_atoms)[:-1])
+    bonds = np.split(shapes.bonds, np.cumsum(shapes.n_bonds)[:-1])
+    for name, *parts in zip(shapes.name, species, bonds, shapes.cell):
+        try:
+            check_bonds(potential, *parts)
+        except ValueError as error:
+            raise ValueError(f"points: {name}: {error}") from error
 
 
 def energy_errors(predicted, true, n_atoms) -> dict[str, Any]:

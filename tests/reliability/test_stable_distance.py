@@ -1,9 +1,12 @@
 """Metrics of scaled structures against curves whose minimum is known."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jphys.data import scaled
 from jphys.data.qm9 import load_small
 from jphys.data.scaled import SCALES, ScaledSet, scale_structures, spacings
 from jphys.data.structures import take
@@ -88,3 +91,24 @@ def test_any_energy_function(points):
     ends = np.cumsum(points.structures.n_atoms)
     expected = [sum(table[z] for z in part) for part in np.split(points.structures.species, ends[:-1])]
     np.testing.assert_allclose(predict(silent, params, points), expected)
+
+
+def test_structures_whose_atoms_cannot_feel_each_other_are_refused(points):
+    """Molecules for a model of metals, and molecules without bonds."""
+    metals = make_potential(MessagePassingConfig(channels=4, n_basis=4, bond_types=("metallic",)))
+    with pytest.raises(
+        ValueError, match=r"points: \S+@0.9000: species and bonds must have a pair of the types"
+    ):
+        predict(metals, {}, points)
+    bare = dataclasses.replace(
+        points.structures, n_bonds=0 * points.structures.n_bonds, bonds=np.zeros((0, 3), int)
+    )
+    molecules = make_potential(MessagePassingConfig(channels=4, n_basis=4))
+    with pytest.raises(ValueError, match="bonds must be given for a potential whose energy depends on them"):
+        judge(molecules, {}, dataclasses.replace(points, structures=bare))
+
+
+def test_an_empty_set_is_refused(points):
+    potential = make_potential(MessagePassingConfig(channels=4, n_basis=4))
+    with pytest.raises(ValueError, match="points must be one or more, got none"):
+        judge(potential, {}, scaled.take(points, []))
