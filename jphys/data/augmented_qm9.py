@@ -37,9 +37,9 @@ def load(path=None) -> ScaledSet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+        ValueError: truncated, foreign, inconsistent or of another set; names the file and what is wrong.
     """
-    return scaled_files.load(FILE if path is None else path)
+    return scaled_files.load(FILE if path is None else path, scaled_files.AUGMENTED_QM9)
 
 
 def shapes(records: qm9_npz.Records, n_molecules: int = N_MOLECULES) -> Structures:

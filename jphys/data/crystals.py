@@ -31,9 +31,9 @@ def load(path=None) -> ScaledSet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+        ValueError: truncated, foreign, inconsistent or of another set; names the file and what is wrong.
     """
-    return scaled_files.load(FILE if path is None else path)
+    return scaled_files.load(FILE if path is None else path, scaled_files.INFINITE_CRYSTAL)
 
 
 def shapes(lattice_constants: dict[int, float]) -> Structures:
@@ -41,7 +41,11 @@ def shapes(lattice_constants: dict[int, float]) -> Structures:
 
     Args:
         lattice_constants: atomic number to a in Å, as in `LATTICE_CONSTANTS`.
+
+    Raises:
+        ValueError: for no element, or a lattice constant that is not positive and finite.
     """
+    check_lattice_constants(lattice_constants)
     n, constants = len(lattice_constants), np.array(list(lattice_constants.values()))
     return Structures(
         name=np.array([f"fcc-{SYMBOLS[z]}" for z in lattice_constants]),
@@ -56,6 +60,15 @@ def shapes(lattice_constants: dict[int, float]) -> Structures:
     )
 
 
+def check_lattice_constants(lattice_constants: dict[int, float]) -> None:
+    """Raises ValueError for no element, or a lattice constant that is not positive and finite."""
+    if not lattice_constants:
+        raise ValueError("lattice_constants must be of one or more elements, got none")
+    for z, a in lattice_constants.items():
+        if not 0 < a < np.inf:
+            raise ValueError(f"lattice_constants must be positive and finite, got {a} for {SYMBOLS[z]}")
+
+
 def split_scales(crystals: ScaledSet, *, n_train: int = 8, seed: int) -> Split:
     """The paper's split of points: few evenly spaced scales per crystal to learn from, the rest in halves.
 
@@ -68,8 +81,10 @@ def split_scales(crystals: ScaledSet, *, n_train: int = 8, seed: int) -> Split:
         seed: of the shuffle, not negative.
 
     Raises:
-        ValueError: if n_train is below 2 or leaves a crystal fewer than 2 points; seed < 0.
+        ValueError: for no points; if n_train is below 2 or leaves a crystal fewer than 2 points; seed < 0.
     """
+    if not len(crystals):
+        raise ValueError("crystals must have points, got none")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
     counts = np.bincount(crystals.shape)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jphys.data import scaled_files
+from jphys.data.crystals import check_lattice_constants
 from jphys.data.scaled import ScaledSet
 from jphys.data.structures import Structures
 from jphys.elements import SYMBOLS
@@ -38,14 +39,14 @@ def load_stable(path=None) -> ScaledSet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+        ValueError: truncated, foreign, inconsistent or of another set; names the file and what is wrong.
     """
-    return scaled_files.load(STABLE_FILE if path is None else path)
+    return scaled_files.load(STABLE_FILE if path is None else path, scaled_files.STABLE_GROWTH)
 
 
 def load_unstable(path=None) -> ScaledSet:
     """As `load_stable`, but 1,000 clusters at ten scales each."""
-    return scaled_files.load(UNSTABLE_FILE if path is None else path)
+    return scaled_files.load(UNSTABLE_FILE if path is None else path, scaled_files.UNSTABLE_GROWTH)
 
 
 def grow(n_sites: int, *, seed: int | tuple[int, ...], min_neighbors: int = MIN_NEIGHBORS) -> np.ndarray:
@@ -99,8 +100,10 @@ def shapes(
         sizes: numbers of atoms, ascending.
 
     Raises:
-        ValueError: if there is no growth, a size is below 14, or they do not ascend.
+        ValueError: if there is no growth, a size is below 14, or they do not ascend; for no element, or a
+            lattice constant that is not positive and finite.
     """
+    check_lattice_constants(lattice_constants)
     if n_growths < 1 or not len(sizes):
         raise ValueError(f"n_growths and sizes must not be empty, got {n_growths} and {list(sizes)}")
     if min(sizes) < len(SEED_SITES) or list(sizes) != sorted(set(sizes)):

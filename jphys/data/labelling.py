@@ -22,7 +22,7 @@ from jphys.data.structures import Structures
 from jphys.engines import Engine, Result
 
 CHECKPOINT_SECONDS = 30.0
-_SAME = ("engine", "version", "settings", "source")  # what a file that goes on must agree in
+_SAME = ("engine", "version", "settings", "source", "set")  # what a file that goes on must agree in
 _log = logging.getLogger(__name__)
 
 
@@ -43,14 +43,16 @@ def label(
     source: str,
     licence: str,
     made_by: str,
+    set_name: str | None = None,
+    again: bool = False,
     workers: int = 0,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: bool = True,
 ) -> ScaledTable:
     """Energies of every shape at every scale, in `file`, which is written anew every half a minute.
 
-    If the file is there already, only the points that it lacks are calculated; failed ones are not tried
-    again. The finished file does not depend on how often the run was stopped, nor on the workers.
+    If the file is there already, only the points that it lacks are calculated; failed ones are tried again
+    on demand. The finished file does not depend on how often the run was stopped, nor on the workers.
 
     Args:
         shapes: n structures at scale 1; positions are rounded to 1e-5 Å, energies are not used.
@@ -60,6 +62,8 @@ def label(
         source: what the shapes are, and where from.
         licence: of the shapes.
         made_by: the command that makes the file.
+        set_name: which set it is, as `jphys.data.scaled_files.load` asks for it.
+        again: whether to ask for the points that failed once more, as those of which a time ran out.
         workers: processes, each with one thread; 0 calculates in this process.
         checkpoint_seconds: time between two writes.
         progress: whether to show a progress bar.
@@ -68,15 +72,17 @@ def label(
         The whole table. Points that did not converge have status FAILED and are logged.
 
     Raises:
-        ValueError: if the file is of another engine, version, settings, source, shapes or scales; or if
-            there are no shapes, scales that are not ascending, or a negative number of workers.
+        ValueError: if the file is of another engine, version, settings, source, set, shapes or scales; or
+            if there are no shapes, scales that are not ascending, or a negative number of workers.
     """
     if workers < 0:
         raise ValueError(f"workers must not be negative, got {workers}")
     provenance = {"engine": engine.name, "version": engine.version, "settings": engine.settings}
     provenance |= {"source": source, "licence": licence, "made_by": made_by}
+    if set_name is not None:
+        provenance["set"] = set_name
     table = _begin(_stored(shapes), np.asarray(scales, np.float64), provenance, Path(file))
-    missing = np.argwhere(table.status == NOT_ASKED)
+    missing = np.argwhere((table.status == NOT_ASKED) | (again & (table.status == FAILED)))
     if not len(missing):
         return table
     written = time.monotonic()
@@ -111,10 +117,11 @@ def _begin(shapes: Structures, scales: np.ndarray, provenance: dict, file: Path)
         return table
     before = read_table(file)
     for key in _SAME:
-        if before.provenance[key] != provenance[key]:
+        now = provenance.get(key)  # files made before the sets had names go on as any
+        if before.provenance.get(key, now) != now:
             raise ValueError(
-                f"{file}: {key} must stay the same to go on, got {provenance[key]!r} "
-                f"for a file of {before.provenance[key]!r}"
+                f"{file}: {key} must stay the same to go on, got {now!r} for a file of "
+                f"{before.provenance[key]!r}"
             )
     _check_same_points(before, table, file)
     return before

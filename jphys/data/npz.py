@@ -62,11 +62,26 @@ def header_bytes(kind: str, version: int, provenance: Mapping, **more) -> np.nda
     return from_text(json.dumps(record, ensure_ascii=False))
 
 
-def read_provenance(path, header: np.ndarray, kind: str, version: int, required: Sequence[str]) -> dict:
+def read_provenance(
+    path,
+    header: np.ndarray,
+    kind: str,
+    version: int,
+    required: Sequence[str],
+    units: Mapping[str, str] | None = None,
+) -> dict:
     """The provenance in the header of a file.
 
+    Args:
+        path: of the file, for messages.
+        header: what `header_bytes` made.
+        kind, version: format that the file must have.
+        required: names that the provenance must have.
+        units: those that the header must give; None: none.
+
     Raises:
-        ValueError: no header, another format or version, or no entry of a required name; names the file.
+        ValueError: no header, another format or version, other units, or no entry of a required name; names
+            the file.
     """
     try:
         record = json.loads(to_text(header))
@@ -80,6 +95,8 @@ def read_provenance(path, header: np.ndarray, kind: str, version: int, required:
         raise ValueError(f"{path}: format must be {kind!r} version {version}, got {found[0]!r} {found[1]}")
     if missing:
         raise ValueError(f"{path}: provenance must have {', '.join(required)}, misses {', '.join(missing)}")
+    if units is not None and record.get("units") != units:
+        raise ValueError(f"{path}: units must be {dict(units)}, got {record.get('units')}")
     return provenance
 
 

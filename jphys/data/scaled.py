@@ -58,11 +58,14 @@ def scale_structures(structures: Structures, scales) -> Structures:
         scales: (m,) factors, one each.
 
     Raises:
-        ValueError: if a factor is not positive.
+        ValueError: if there is not one factor for each, or one is not positive and finite.
     """
     scales = np.asarray(scales, np.float64)
-    if not (scales > 0).all():
-        raise ValueError(f"scales must be positive, got {scales.min()}")
+    if scales.shape != (len(structures),):
+        raise ValueError(f"scales must be {len(structures)}, one for each structure, got {scales.shape}")
+    bad = scales[~((scales > 0) & np.isfinite(scales))]
+    if bad.size:
+        raise ValueError(f"scales must be positive and finite, got {bad[0]}")
     n_atoms, periodic = structures.n_atoms, structures.cell.any(axis=(1, 2))
     owner = np.repeat(np.arange(len(structures)), n_atoms)
     sums = [np.bincount(owner, weights=x, minlength=len(structures)) for x in structures.positions.T]
@@ -157,12 +160,18 @@ def split_shapes(
         seed: not negative.
 
     Raises:
-        ValueError: as `jphys.data.splits.split`.
+        ValueError: as `jphys.data.splits.split`; where so many shapes repeat others that a part is empty.
     """
     first, part_of = first_alike(scaled), np.empty(scaled.n_shape, np.int8)
     for number, part in enumerate(splits.split(scaled.n_shape, fractions=fractions, seed=seed)):
         part_of[part] = number
     part_of = part_of[first]
+    for number, name in enumerate(splits.Split._fields):
+        if not (part_of == number).any():
+            raise ValueError(
+                f"scaled must have different shapes for every part, got none for {name}: "
+                f"{len(np.unique(first))} of {scaled.n_shape} are different (seed {seed})"
+            )
     return splits.Split(*(_points_of(scaled.shape, np.flatnonzero(part_of == n)) for n in range(3)))
 
 
@@ -204,21 +213,29 @@ def between(points: ScaledSet, n: int) -> ScaledSet:
     (not-a-knot) through ten scales of a molecule is 0.01 eV off GFN2-xTB on average (docs/log.md).
 
     Args:
-        points: the set; the points of a shape adjacent, scales ascending, at least four.
+        points: the set, with at least four points of every shape, in any order.
         n: new points in each gap, evenly spaced.
 
+    Returns:
+        The points shape by shape, scales ascending.
+
     Raises:
-        ValueError: if n is negative, or a shape has fewer than four points.
+        ValueError: if n is negative, there are no points, or a shape has fewer than four points or two at one
+            scale.
     """
-    counts = np.bincount(points.shape)
     if n < 0:
         raise ValueError(f"n must not be negative, got {n}")
+    if not len(points):
+        raise ValueError("points must be four or more of every shape, got none at all")
+    points, counts = _in_order(points), np.bincount(points.shape)
     if counts.min(initial=4) < 4:
         raise ValueError(f"points must be four or more of every shape, got {counts.min()}")
     rows, scales, energies = [], [], []
     for end, count in zip(np.cumsum(counts), counts):
         own = np.arange(end - count, end)
-        scale, steps = points.scale[own], np.arange((count - 1) * (n + 1) + 1) / (n + 1)
+        scale = points.scale[own]
+        check_curve(scale, str(points.structures.name[own[0]]))
+        steps = np.arange((count - 1) * (n + 1) + 1) / (n + 1)
         fine = np.interp(steps, np.arange(count), scale)
         rows.append(own[np.minimum(steps.astype(int), count - 1)])
         scales.append(fine)
@@ -233,6 +250,20 @@ def between(points: ScaledSet, n: int) -> ScaledSet:
         scale=scale,
         spacing=points.spacing[row],
     )
+
+
+def check_curve(scales: np.ndarray, name: str) -> None:
+    """Raises ValueError if two of the ascending scales (k,) of one shape are the same."""
+    if not (np.diff(scales) > 0).all():
+        twice = scales[1:][np.diff(scales) <= 0][0]
+        raise ValueError(f"points must be at different scales within a shape, got {twice:.4f} twice: {name}")
+
+
+def _in_order(points: ScaledSet) -> ScaledSet:
+    """Shape by shape, scales ascending."""
+    order = np.lexsort((points.scale, points.shape))
+    same = np.array_equal(order, np.arange(len(points)))
+    return points if same else take(points, order)
 
 
 def _points_of(shape: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jphys import elements
 from jphys.data.npz import from_text, header_bytes, read_arrays, read_provenance, to_text, write_arrays
 from jphys.data.scaled import CONVERGED, FAILED, ScaledSet, ScaledTable, expand
 from jphys.data.structures import Structures
@@ -13,6 +14,8 @@ FORMAT, VERSION = "jphys scaled shapes", 1
 POSITION_SCALE = 1e-5  # Å; positions are stored as integers
 ENERGY_DIGITS = 5  # energies are rounded to 1e-5 eV, below the convergence of any engine
 _UNITS = {"energy": "eV", "pos": "pos_scale Å", "cell": "Å", "scales": "1"}
+AUGMENTED_QM9, INFINITE_CRYSTAL = "augmented-qm9", "infinite-crystal"
+STABLE_GROWTH, UNSTABLE_GROWTH = "crystal-growth-stable", "crystal-growth-unstable"
 _PROVENANCE = ("engine", "version", "settings", "source", "licence", "made_by")
 _ARRAYS = {
     **dict.fromkeys(("header", "name", "n_atoms", "z", "n_bonds", "bonds", "status"), np.unsignedinteger),
@@ -27,33 +30,65 @@ def save(path, table: ScaledTable) -> None:
     Positions are rounded to 1e-5 Å and energies to 1e-5 eV. The same table gives the same bytes.
 
     Raises:
-        ValueError: if the provenance does not name engine, version, settings, source, licence and made_by.
+        ValueError: if the provenance does not name engine, version, settings, source, licence and made_by, or
+            a name of a shape has more than one line.
     """
     missing = [key for key in _PROVENANCE if key not in table.provenance]
     if missing:
         raise ValueError(
             f"provenance must have {', '.join(_PROVENANCE)}, got none of the name {', '.join(missing)}"
         )
+    broken = [str(name) for name in table.shapes.name if "\n" in str(name)]
+    if broken:
+        raise ValueError(f"name must be one line for each shape, got {broken[0]!r}")
     write_arrays(path, _arrays(table))
 
 
-def load(path) -> ScaledSet:
+def load(path, of: str | None = None) -> ScaledSet:
     """The converged points of a file; those that failed or that nobody calculated are counted and logged.
+
+    Args:
+        path: npz file.
+        of: name of the set that it must hold, AUGMENTED_QM9, INFINITE_CRYSTAL, STABLE_GROWTH or
+            UNSTABLE_GROWTH; None: any. Files made before the sets had names are judged by what they hold.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+        ValueError: truncated, foreign, inconsistent or of another set; names the file and what is wrong.
     """
-    return expand(read_table(path))
+    table = read_table(path)
+    if of is not None:
+        _check_set(Path(path), table, of)
+    return expand(table)
 
 
 def read_table(path) -> ScaledTable:
     """As `load`, but every shape once and the whole table, with the points that have no energy."""
     path, arrays = Path(path), read_arrays(path, tuple(_ARRAYS), of="scaled shapes")
-    provenance = read_provenance(path, arrays["header"], FORMAT, VERSION, _PROVENANCE)
+    provenance = read_provenance(path, arrays["header"], FORMAT, VERSION, _PROVENANCE, _UNITS)
     _check_shapes(path, arrays)
     _check_values(path, arrays)
     return _table(arrays, provenance)
+
+
+def _check_set(path: Path, table: ScaledTable, of: str) -> None:
+    given = table.provenance.get("set", of)
+    if given != of:
+        raise ValueError(f"{path}: set must be {of}, got {given}")
+    shapes, n_scales, crystal = table.shapes, len(table.scales), of == INFINITE_CRYSTAL
+    periodic, metal = shapes.cell.any(axis=(1, 2)), elements.IS_METAL[shapes.species]
+    rules = {
+        "have a cell for every shape": crystal and not periodic.all(),
+        "have no cells": not crystal and periodic.any(),
+        "be of metals": of != AUGMENTED_QM9 and not metal.all(),
+        "be of nonmetals": of == AUGMENTED_QM9 and metal.any(),
+        "be at one scale": of == STABLE_GROWTH and n_scales != 1,
+        "be at several scales": of != STABLE_GROWTH and n_scales < 2,
+    }
+    for rule, broken in rules.items():
+        if broken:
+            names = f"{shapes.name[0]} to {shapes.name[-1]}"
+            raise ValueError(f"{path}: {of} must {rule}, got {names} at {n_scales} scales")
 
 
 def _arrays(table: ScaledTable) -> dict[str, np.ndarray]:

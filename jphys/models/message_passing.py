@@ -32,8 +32,9 @@ class MessagePassingConfig:
     """Size and switches of MPNN and VIMPNN.
 
     Raises:
-        ValueError: for a size that is not positive, an unknown strategy, bond type, estimate or element, one
-            of them twice, no bond type, estimates of no element.
+        ValueError: for a size that is not positive and finite, or not whole where it counts; an unknown
+            strategy, bond type, estimate or element, one of them twice; no bond type, estimates of no
+            element, a bond feature where the strategy is to know none.
     """
 
     strategy: Strategy = "a.ii"
@@ -63,10 +64,15 @@ class MessagePassingConfig:
 
     def __post_init__(self):
         for name in ("channels", "steps", "n_basis", "cutoff", "energy_scale"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        for name in ("channels", "steps", "n_basis", "max_z"):
+            if not isinstance(getattr(self, name), (int, np.integer)):
+                raise ValueError(f"{name} must be a whole number, got {getattr(self, name)}")
         if self.strategy not in get_args(Strategy):
             raise ValueError(f"strategy must be one of {get_args(Strategy)}, got {self.strategy!r}")
+        if self.bond_feature and self.strategy == "distance":
+            raise ValueError("bond_feature must be False for strategy 'distance' (MPNN is 'edge'), got True")
         for name, known in (("bond_types", BOND_TYPES), ("auxiliary", get_args(Auxiliary))):
             given = getattr(self, name)
             if len(set(given)) < len(given) or set(given) - set(known):
@@ -76,8 +82,10 @@ class MessagePassingConfig:
         if not 1 <= self.max_z <= elements.MAX_Z:
             raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
         for z in self.auxiliary_elements:
-            if not 1 <= z <= elements.MAX_Z:
-                raise ValueError(f"auxiliary_elements must be from 1 to {elements.MAX_Z}, got {z}")
+            if not (isinstance(z, (int, np.integer)) and 1 <= z <= elements.MAX_Z):
+                raise ValueError(
+                    f"auxiliary_elements must be whole numbers from 1 to {elements.MAX_Z}, got {z}"
+                )
         if len(set(self.auxiliary_elements)) < max(len(self.auxiliary_elements), bool(self.auxiliary)):
             raise ValueError(
                 f"auxiliary_elements must be one or more different elements, got {self.auxiliary_elements}"

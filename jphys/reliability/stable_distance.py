@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from jphys.data import structures as structures_module
-from jphys.data.scaled import ScaledSet
+from jphys.data.scaled import ScaledSet, check_curve
 from jphys.data.structures import graphs
 from jphys.evaluation import energies
 from jphys.models.potential import Potential, check_bonds, felt_only
@@ -79,20 +79,30 @@ def energy_errors(predicted, true, n_atoms) -> dict[str, Any]:
 
     Returns:
         `mae`, `mse`, `re` = |ŷ − y|/|y| and `mae_per_atom`, each {"mean", "std"}, in eV, eV², without unit
-        and eV; `n` points and how many predictions are not finite, which count nowhere else.
+        and eV; `n` points, how many predictions (`n_nonfinite`) and true energies (`n_without_truth`) are not
+        finite, which count nowhere else, and how many true energies are 0 (`n_zero_truth`): they have no RE.
+
+    Raises:
+        ValueError: if the arguments differ in length.
     """
     predicted, true, n_atoms = (np.asarray(values, np.float64) for values in (predicted, true, n_atoms))
-    good = np.isfinite(predicted)
-    error = np.abs(predicted - true)[good]
+    for name, values in (("predicted", predicted), ("n_atoms", n_atoms)):
+        if values.shape != true.shape:
+            raise ValueError(f"{name} must have shape {true.shape}, one for each point, got {values.shape}")
+    known, finite = np.isfinite(true), np.isfinite(predicted)
+    good = known & finite
+    error, zero = np.abs(predicted[good] - true[good]), true[good] == 0
     rows = {
         "mae": error,
         "mse": error**2,
-        "re": error / np.abs(true[good]),
+        "re": error[~zero] / np.abs(true[good][~zero]),
         "mae_per_atom": error / n_atoms[good],
     }
     return {name: _statistics(values) for name, values in rows.items()} | {
         "n": len(true),
-        "n_nonfinite": int((~good).sum()),
+        "n_nonfinite": int((~finite).sum()),
+        "n_without_truth": int((~known).sum()),
+        "n_zero_truth": int(zero.sum()),
     }
 
 
@@ -100,29 +110,46 @@ def stable_distance_errors(points: ScaledSet, predicted) -> dict[str, Any]:
     """DSC, |stable distance of the predicted curve − that of the true one|, over the shapes of a set.
 
     Args:
-        points: the set; shapes with fewer than four points have no curve and are counted.
+        points: the set, in any order; shapes with fewer than four points have no curve and are counted.
         predicted: (m,) eV, total energies of the points.
 
     Returns:
-        {"mean", "std", "median"} in Å, `n` shapes, `n_without_curve`, `n_without_minimum`: predicted curves
-        that are lowest at an end, which counts as their stable distance, `n_nonfinite` left out.
+        {"mean", "std", "median"} in Å, `n` shapes, `n_without_minimum`: predicted curves that are lowest at
+        an end, which counts as their stable distance. Left out are `n_without_curve`, `n_nonfinite`
+        predicted curves, `n_without_truth`: true curves with an energy that is not finite, and
+        `n_without_spacing`: shapes of a single atom, which have no distance.
+
+    Raises:
+        ValueError: if there is not one prediction for each point, or a shape is there twice at one scale.
     """
-    predicted = np.asarray(predicted, np.float64)
-    errors, counts = [], {"n_without_curve": 0, "n_without_minimum": 0, "n_nonfinite": 0}
-    for number in range(points.n_shape):
-        chosen = np.flatnonzero(points.shape == number)
+    predicted, true = np.asarray(predicted, np.float64), points.structures.energy
+    if predicted.shape != true.shape:
+        raise ValueError(f"predicted must have shape {true.shape}, one for each point, got {predicted.shape}")
+    left_out = ("n_without_curve", "n_without_spacing", "n_without_truth", "n_nonfinite")
+    errors, counts = [], dict.fromkeys((*left_out, "n_without_minimum"), 0)
+    for chosen in _rows_of_shapes(points):
         scale = points.scale[chosen]
-        if len(chosen) < 4:
-            counts["n_without_curve"] += 1
-        elif not np.isfinite(predicted[chosen]).all():
-            counts["n_nonfinite"] += 1
+        check_curve(scale, str(points.structures.name[chosen[0]]))
+        reasons = (
+            len(chosen) < 4,
+            not np.isfinite(points.spacing[chosen[0]]),
+            not np.isfinite(true[chosen]).all(),
+            not np.isfinite(predicted[chosen]).all(),
+        )
+        if any(reasons):
+            counts[left_out[reasons.index(True)]] += 1
         else:
             found = stable_scale(scale, predicted[chosen])
-            true = stable_scale(scale, points.structures.energy[chosen])
             counts["n_without_minimum"] += found in (scale[0], scale[-1])
-            errors.append(abs(found - true) * points.spacing[chosen[0]])
+            errors.append(abs(found - stable_scale(scale, true[chosen])) * points.spacing[chosen[0]])
     median = finite_or_none(np.median(errors)) if errors else None
     return _statistics(np.array(errors)) | {"median": median, "n": len(errors)} | counts
+
+
+def _rows_of_shapes(points: ScaledSet) -> list[np.ndarray]:
+    """The points of every shape, scales ascending."""
+    order = np.lexsort((points.scale, points.shape))
+    return np.split(order, np.flatnonzero(np.diff(points.shape[order])) + 1) if len(order) else []
 
 
 def stable_scale(scales, energies) -> float:

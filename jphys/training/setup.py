@@ -107,11 +107,28 @@ def fitted_model(config: TrainConfig, data: Data):
         raise ValueError(f"model.max_z must be at least {heaviest}, as in the data, got {config.model.max_z}")
     if getattr(config.model, "bond_mask", False) and not data.train.structures.n_bonds.any():
         raise ValueError("model.bond_mask must be False for data without bonds, got True")
+    if isinstance(config.model, MessagePassingConfig):
+        check_estimates(config.model, data)
     model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
     if not isinstance(model, MessagePassingConfig):
         return model
     spread = np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
     return dataclasses.replace(model, energy_scale=float(max(spread, 1e-3)))
+
+
+def check_estimates(model: MessagePassingConfig, data: Data) -> None:
+    """Refuse estimates of atoms or orbitals that would learn zeros: of elements that they do not count.
+
+    Raises:
+        ValueError: naming the elements of the data.
+    """
+    parts = (data.train, data.valid, data.test)
+    present = {int(z) for part in parts for z in np.unique(part.structures.species)}
+    if {"atoms", "orbitals"} & set(model.auxiliary) and present - set(model.auxiliary_elements):
+        raise ValueError(
+            f"model.auxiliary_elements must hold all elements of the data, {sorted(present)}, "
+            f"got {model.auxiliary_elements}"
+        )
 
 
 def check_heads(config: TrainConfig, potential: Potential) -> None:

@@ -61,6 +61,11 @@ def test_arguments_are_checked(curves):
         crystals.split_scales(curves, seed=-1)
 
 
+def test_no_points_cannot_be_split(curves):
+    with pytest.raises(ValueError, match="crystals must have points, got none"):
+        crystals.split_scales(take(curves, []), seed=0)
+
+
 def test_shipped_curves_have_the_lattice_constants_of_pbe():
     """PBE without zero-point motion: Al 4.04 Å and Cu 3.63 to 3.65 Å in the literature
     (Haas, Tran, Blaha 2009, doi:10.1103/PhysRevB.79.085104: 4.041 and 3.632)."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from jphys.data import growth
+from jphys.data import crystals, growth
 from jphys.data.scaled import split_shapes
 
 
@@ -88,6 +88,15 @@ def test_arguments_are_checked():
     for sizes in ((5, 15), (15, 14), (15, 15)):
         with pytest.raises(ValueError, match="sizes must be at least 14 and ascend, got"):
             growth.shapes({13: 4.0}, n_growths=1, sizes=sizes)
+
+
+@pytest.mark.parametrize(
+    ("constants", "got"), [({}, "none"), ({13: -4.0}, "-4.0 for Al"), ({29: np.nan}, "nan for Cu")]
+)
+def test_impossible_lattice_constants_are_refused(constants, got):
+    for shapes in (growth.shapes, crystals.shapes):
+        with pytest.raises(ValueError, match=f"lattice_constants must be .*, got {got}"):
+            shapes(constants)
 
 
 def test_shipped_sets_are_whole_and_split_by_shape():

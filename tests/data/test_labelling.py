@@ -120,6 +120,15 @@ def test_points_that_do_not_converge_are_recorded_and_counted(clusters, tmp_path
     assert (len(found), found.n_failed) == (12 - failed.sum(), failed.sum())
     again = label(clusters, SCALES, engine(pair_sum), tmp_path / "a.npz", **ABOUT)
     np.testing.assert_array_equal(again.status, table.status)
+    mended = label(clusters, SCALES, engine(pair_sum), tmp_path / "a.npz", again=True, **ABOUT)
+    assert (mended.status == CONVERGED).all()
+    np.testing.assert_array_equal(mended.energy[~failed], table.energy[~failed])
+
+
+def test_a_file_of_another_set_does_not_go_on(clusters, tmp_path):
+    label(clusters, SCALES, engine(), tmp_path / "a.npz", set_name="one", **ABOUT)
+    with pytest.raises(ValueError, match=r"a\.npz: set must stay the same to go on, got 'two' .* of 'one'"):
+        label(clusters, SCALES, engine(), tmp_path / "a.npz", set_name="two", **ABOUT)
 
 
 @pytest.mark.parametrize(

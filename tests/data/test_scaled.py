@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.spatial.transform
 
-from jphys.data import growth, scaled, scaled_files
+from jphys.data import augmented_qm9, crystals, growth, scaled, scaled_files
 from jphys.data.qm9 import load_small
 from jphys.data.scaled import CONVERGED, FAILED, NOT_ASKED, ScaledTable
 from jphys.data.structures import Structures, take
@@ -21,6 +21,7 @@ PROVENANCE = {
     "made_by": "test",
 }
 SCALES = np.array([0.9, 1.0, 1.2])
+UNITS = {"energy": "eV", "pos": "pos_scale Å", "cell": "Å", "scales": "1"}
 
 
 @pytest.fixture
@@ -125,13 +126,22 @@ def test_no_shape_is_in_two_parts(path):
 
 
 def test_repeated_clusters_are_in_one_part():
-    found = scaled.take_shapes(growth.load_stable(), np.arange(0, 4000, 100))  # 15 atoms, grown 40 times
+    found = scaled.take_shapes(growth.load_stable(), np.arange(0, 4000, 25))  # 15 atoms are there 40 times
     first = scaled.first_alike(found)
-    assert len(np.unique(first)) < len(first) == 40
+    assert len(np.unique(first)) <= 122 < len(first) == 160
     np.testing.assert_array_equal(first[first], first)
     for seed in range(5):
         parts = [set(first[found.shape[part]].tolist()) for part in scaled.split_shapes(found, seed=seed)]
         assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_a_part_without_a_shape_of_its_own_is_refused(table):
+    """Five times the same molecule."""
+    shapes = take(table.shapes, [0] * 5)
+    curves = ScaledTable(shapes, SCALES, np.zeros((5, 3)), np.ones((5, 3), np.uint8), PROVENANCE)
+    message = r"different shapes for every part, got none for \w+: 1 of 5 are different \(seed 0\)"
+    with pytest.raises(ValueError, match=message):
+        scaled.split_shapes(scaled.expand(curves), seed=0)
 
 
 def test_a_turned_copy_is_the_same_shape_and_a_longer_bond_another(table):
@@ -146,8 +156,11 @@ def test_a_turned_copy_is_the_same_shape_and_a_longer_bond_another(table):
 
 
 def test_factor_must_be_positive(table):
-    with pytest.raises(ValueError, match=r"scales must be positive, got -1\.0"):
-        scaled.scale_structures(table.shapes, [1.0, -1.0, 1.0])
+    for bad in (-1.0, 0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"scales must be positive and finite, got {bad}"):
+            scaled.scale_structures(table.shapes, [1.0, bad, 1.0])
+    with pytest.raises(ValueError, match=r"scales must be 3, one for each structure, got \(1,\)"):
+        scaled.scale_structures(table.shapes, [1.0])
 
 
 def test_provenance_is_complete(tmp_path, table):
@@ -155,6 +168,41 @@ def test_provenance_is_complete(tmp_path, table):
         incomplete = {key: value for key, value in PROVENANCE.items() if key != "licence"}
         scaled_files.save(tmp_path / "x.npz", dataclasses.replace(table, provenance=incomplete))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_is_one_line(tmp_path, table):
+    names = dataclasses.replace(table.shapes, name=np.array(["water", "two\nlines", "cluster"]))
+    with pytest.raises(ValueError, match=r"name must be one line for each shape, got 'two\\nlines'"):
+        scaled_files.save(tmp_path / "x.npz", dataclasses.replace(table, shapes=names))
+    assert list(tmp_path.iterdir()) == []
+
+
+SETS = {
+    augmented_qm9.load: augmented_qm9.DFT_FILE,
+    crystals.load: crystals.FILE,
+    growth.load_stable: growth.STABLE_FILE,
+    growth.load_unstable: growth.DFT_FILE,
+}
+
+
+@pytest.mark.parametrize("load", SETS, ids=lambda load: f"{load.__module__}.{load.__name__}")
+def test_a_file_of_another_set_is_refused(load):
+    """Those in the package have no names: by cells, elements and scales."""
+    for other, file in SETS.items():
+        if other is not load:
+            with pytest.raises(ValueError, match=rf"{file.name}: \S+ must (have|be) .*, got "):
+                load(file)
+
+
+def test_a_file_says_which_set_it_is(tmp_path):
+    table = scaled_files.read_table(growth.DFT_FILE)
+    named = table.provenance | {"set": scaled_files.UNSTABLE_GROWTH}
+    scaled_files.save(tmp_path / "a.npz", dataclasses.replace(table, provenance=named))
+    assert growth.load_unstable(tmp_path / "a.npz").n_shape == 24
+    named["set"] = "another"
+    scaled_files.save(tmp_path / "a.npz", dataclasses.replace(table, provenance=named))
+    with pytest.raises(ValueError, match=r"a.npz: set must be crystal-growth-unstable, got another"):
+        growth.load_unstable(tmp_path / "a.npz")
 
 
 def test_missing_and_truncated_files_are_named(path):
@@ -177,7 +225,7 @@ def u8(values):
 
 
 def header(**changed):
-    record = {"format": scaled_files.FORMAT, "version": 1, "units": {}, "provenance": PROVENANCE} | changed
+    record = {"format": scaled_files.FORMAT, "version": 1, "units": UNITS, "provenance": PROVENANCE} | changed
     return np.frombuffer(json.dumps(record).encode(), np.uint8)
 
 
@@ -189,6 +237,8 @@ def header(**changed):
         ({"header": header(format="other")}, "format must be 'jphys scaled shapes' version 1, got 'other' 1"),
         ({"header": header(version=2)}, "version 1, got 'jphys scaled shapes' 2"),
         ({"header": header(provenance={})}, "provenance must have .*, misses engine"),
+        ({"header": header(units=UNITS | {"energy": "Hartree"})}, "units must be .*'eV'.*, got .*'Hartree'"),
+        ({"header": header(units=None)}, "units must be .*, got None"),
         ({"pos": np.zeros((6, 3), np.int32)}, r"pos must have shape \(7, 3\), got \(6, 3\)"),
         ({"name": np.frombuffer(b"a\nb", np.uint8)}, "name must have a line for each of 3 shapes, got 2"),
         ({"scales": np.array([1.0, 0.9, 1.2])}, "scales must be positive and ascending"),
@@ -241,6 +291,16 @@ def test_points_between_the_scales():
     np.testing.assert_allclose(kept.structures.positions, made.positions, atol=1e-12)
     np.testing.assert_array_equal(kept.spacing, coarse.spacing)
     assert len(scaled.between(coarse, 0)) == 12
+    shuffled = scaled.between(scaled.take(coarse, np.random.default_rng(0).permutation(12)), 2)
+    order = np.argsort(shuffled.structures.name, kind="stable")
+    assert shuffled.structures.name[order].tolist() == sorted(fine.structures.name.tolist())
+    by_name = dict(zip(fine.structures.name, fine.structures.energy))
+    expected = [by_name[name] for name in shuffled.structures.name]
+    np.testing.assert_allclose(shuffled.structures.energy, expected, atol=1e-12)
+    with pytest.raises(ValueError, match="at different scales within a shape, got .* twice"):
+        scaled.between(scaled.take(coarse, [0, 0, 1, 2, 3]), 1)
+    with pytest.raises(ValueError, match="points must be four or more of every shape, got none at all"):
+        scaled.between(scaled.take(coarse, []), 1)
     with pytest.raises(ValueError, match="n must not be negative, got -1"):
         scaled.between(coarse, -1)
     with pytest.raises(ValueError, match="points must be four or more of every shape, got 3"):

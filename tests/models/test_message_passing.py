@@ -227,7 +227,16 @@ def test_node_contributions_are_shares(acid, rng):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"channels": 0}, "channels must be positive, got 0"),
+        ({"channels": 0}, "channels must be positive and finite, got 0"),
+        ({"cutoff": float("inf")}, "cutoff must be positive and finite, got inf"),
+        ({"energy_scale": float("nan")}, "energy_scale must be positive and finite, got nan"),
+        ({"channels": 2.5}, "channels must be a whole number, got 2.5"),
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"auxiliary_elements": (6.5,)}, "auxiliary_elements must be whole numbers from 1 to .*, got 6.5"),
+        (
+            {"strategy": "distance", "bond_feature": True},
+            "bond_feature must be False for strategy",
+        ),
         ({"strategy": "mpnn"}, r"strategy must be one of .*, got 'mpnn'"),
         ({"strategy": "a.iii"}, r"strategy must be one of .*, got 'a.iii'"),
         ({"bond_types": ()}, "bond_types must be one or more, got none"),
@@ -237,7 +246,7 @@ def test_node_contributions_are_shares(acid, rng):
         ({"auxiliary": ("atoms", "atoms")}, "auxiliary must be different ones of"),
         ({"auxiliary_elements": (6, 6)}, "auxiliary_elements must be one or more different elements, got"),
         ({"auxiliary": ("atoms",), "auxiliary_elements": ()}, "auxiliary_elements must be one or more"),
-        ({"auxiliary_elements": (6, 200)}, "auxiliary_elements must be from 1 to .*, got 200"),
+        ({"auxiliary_elements": (6, 200)}, "auxiliary_elements must be whole numbers from 1 to .*, got 200"),
         ({"max_z": 0}, "max_z must be from 1 to"),
     ],
 )

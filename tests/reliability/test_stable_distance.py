@@ -73,6 +73,34 @@ def test_energy_errors_by_hand():
     assert found["n"] == 3 and found["n_nonfinite"] == 1
 
 
+def test_what_is_not_known_is_counted_and_left_out():
+    """A true energy that is missing, and one of 0, which has no relative error."""
+    found = energy_errors([-9.0, 1.0, -2.0], [-10.0, 0.0, np.nan], [2, 1, 1])
+    assert found["mae"]["mean"] == 1.0 and found["re"]["mean"] == pytest.approx(0.1)
+    assert (found["n_without_truth"], found["n_zero_truth"], found["n_nonfinite"]) == (1, 1, 0)
+    with pytest.raises(ValueError, match=r"predicted must have shape \(3,\), one for each point, got \(2,\)"):
+        energy_errors([1.0, 2.0], [1.0, 2.0, 3.0], [1, 1, 1])
+
+
+def test_a_shape_without_distance_or_truth_leaves_the_others(points):
+    predicted = morse(points.scale, 1.02 + 0.01 * points.shape) - 100.0
+    whole = stable_distance_errors(points, predicted)
+    spacing = np.where(points.shape == 0, np.nan, points.spacing)
+    found = stable_distance_errors(dataclasses.replace(points, spacing=spacing), predicted)
+    assert (found["n"], found["n_without_spacing"]) == (2, 1) and found["mean"] > 0
+    energy = np.where(points.shape == 1, np.nan, points.structures.energy)
+    unknown = dataclasses.replace(points, structures=dataclasses.replace(points.structures, energy=energy))
+    found = stable_distance_errors(unknown, predicted)
+    assert (found["n"], found["n_without_truth"], found["n_nonfinite"]) == (2, 1, 0)
+    order = np.random.default_rng(0).permutation(len(points))
+    shuffled = stable_distance_errors(scaled.take(points, order), predicted[order])
+    assert shuffled["mean"] == pytest.approx(whole["mean"], rel=1e-9)
+    with pytest.raises(ValueError, match=r"predicted must have shape \(30,\), one .*, got \(29,\)"):
+        stable_distance_errors(points, predicted[:-1])
+    with pytest.raises(ValueError, match="points must be at different scales within a shape, got .* twice"):
+        stable_distance_errors(scaled.take(points, [0, 0, 1, 2]), predicted[:4])
+
+
 def test_any_energy_function(points):
     """One that gives the number of atoms; a Potential gets its reference energies added."""
 
@@ -96,9 +124,7 @@ def test_any_energy_function(points):
 def test_structures_whose_atoms_cannot_feel_each_other_are_refused(points):
     """Molecules for a model of metals, and molecules without bonds."""
     metals = make_potential(MessagePassingConfig(channels=4, n_basis=4, bond_types=("metallic",)))
-    with pytest.raises(
-        ValueError, match=r"points: \S+@0.9000: species and bonds must have a pair of the types"
-    ):
+    with pytest.raises(ValueError, match=r"points: \S+@0.9000: species and bonds must have a pair"):
         predict(metals, {}, points)
     bare = dataclasses.replace(
         points.structures, n_bonds=0 * points.structures.n_bonds, bonds=np.zeros((0, 3), int)

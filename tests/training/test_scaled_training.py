@@ -116,6 +116,14 @@ def test_losses_for_stable_structures_are_refused(data):
         prepare(dataclasses.replace(CONFIG, losses=ObjectiveConfig(zero_force=1.0)), data)
 
 
+def test_estimates_of_elements_that_are_not_in_the_data_are_refused(data):
+    """They would be trained on zeros, as those of H, C, N, O and F on a metal."""
+    model = dataclasses.replace(MODEL, auxiliary_elements=(13, 29))
+    message = r"auxiliary_elements must hold all elements of the data, \[1, 6, 7, 8.*\], got \(13, 29\)"
+    with pytest.raises(ValueError, match=message):
+        prepare(dataclasses.replace(CONFIG, model=model), data)
+
+
 @pytest.mark.slow
 def test_the_losses_of_stable_structures_train_it_too():
     """Energy, zero force, bound, restoring forces of displaced molecules; it cannot predict hidden atoms."""
