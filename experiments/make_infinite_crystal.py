@@ -6,6 +6,7 @@
 A stopped run goes on with the same command. GPAW: about 50 minutes on one core, no failure. It prints the
 lattice constants at the minimum of each curve: with PBE 4.03 to 4.04 Å for Al and 3.64 to 3.65 Å for Cu.
 `--smoke` takes effective medium theory at 25 scales, in seconds, and finds 3.99 and 3.59 Å.
+`--again` asks for points that failed once more.
 """
 
 import dataclasses
@@ -16,10 +17,12 @@ from typing import Literal
 
 import numpy as np
 import tyro
+from commands import command
 
 from jphys.data import crystals
 from jphys.data.labelling import label
 from jphys.data.scaled import CONVERGED, FAILED, ScaledTable
+from jphys.data.scaled_files import INFINITE_CRYSTAL
 from jphys.engines import make_engine
 
 SMOKE_FILE = Path("runs/infinite_crystal-smoke.npz")
@@ -29,15 +32,17 @@ SMOKE_FILE = Path("runs/infinite_crystal-smoke.npz")
 class Config:
     """What to calculate, with what, and where to write it."""
 
-    engine: Literal["gpaw", "cp2k", "emt"] = "gpaw"
-    """Program: GPAW or CP2K (PBE), or effective medium theory in ASE."""
+    engine: Literal["gpaw", "cp2k", "emt"] | None = None
+    """Program: GPAW or CP2K (PBE), or effective medium theory in ASE. None: GPAW, for smoke the last."""
     workers: int = 1
     """Processes, each with one thread; 0 calculates in this process."""
     output: Path | None = None
     """npz file to write; one that is there is continued. None is the file in the package, for smoke one in
     runs/."""
+    again: bool = False
+    """Ask for the points that failed once more, as those of which a time ran out."""
     smoke: bool = False
-    """Effective medium theory at 25 scales."""
+    """25 scales, by effective medium theory where no other engine is asked for."""
 
 
 def lattice_constant(table: ScaledTable, shape: int) -> float:
@@ -52,7 +57,7 @@ def lattice_constant(table: ScaledTable, shape: int) -> float:
 
 def main(config: Config) -> None:
     """Calculate what the file lacks, print what there is."""
-    engine = make_engine("emt" if config.smoke else config.engine)
+    engine = make_engine(config.engine or ("emt" if config.smoke else "gpaw"))
     output = config.output or (SMOKE_FILE if config.smoke else crystals.FILE)
     scales = np.linspace(0.9, 1.5, 25) if config.smoke else crystals.SCALES
     table = label(
@@ -62,7 +67,11 @@ def main(config: Config) -> None:
         output,
         source=crystals.SOURCE,
         licence=crystals.LICENCE,
-        made_by=f"python experiments/make_infinite_crystal.py --engine {engine.name}",
+        made_by=command(
+            "make_infinite_crystal.py", engine=engine.name, output=config.output, smoke=config.smoke
+        ),
+        set_name=INFINITE_CRYSTAL,
+        again=config.again,
         workers=config.workers,
     )
     print(f"{engine.name} {engine.version}")

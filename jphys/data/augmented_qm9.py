@@ -75,8 +75,14 @@ def of_formula(records: qm9_npz.Records, formula: str) -> Structures:
 
 
 def smallest(n_molecules: int) -> Structures:
-    """The molecules with the fewest atoms of the subset in the package: for trials."""
+    """The molecules with the fewest atoms of the subset in the package: for trials.
+
+    Raises:
+        ValueError: if there are fewer molecules than that.
+    """
     records = qm9_npz.read_npz(qm9.SMALL)
+    if not 1 <= n_molecules <= len(records):
+        raise ValueError(f"n_molecules must be from 1 to {len(records)}, got {n_molecules}")
     chosen = np.sort(np.argsort(records.n_atoms, kind="stable")[:n_molecules])
     return qm9_npz.to_structures(qm9_bonds.with_bonds(qm9_npz.take(records, chosen)))
 

@@ -297,7 +297,7 @@ def test_points_between_the_scales():
     by_name = dict(zip(fine.structures.name, fine.structures.energy))
     expected = [by_name[name] for name in shuffled.structures.name]
     np.testing.assert_allclose(shuffled.structures.energy, expected, atol=1e-12)
-    with pytest.raises(ValueError, match="at different scales within a shape, got .* twice"):
+    with pytest.raises(ValueError, match=r"at different scales within a shape, got .* twice"):
         scaled.between(scaled.take(coarse, [0, 0, 1, 2, 3]), 1)
     with pytest.raises(ValueError, match="points must be four or more of every shape, got none at all"):
         scaled.between(scaled.take(coarse, []), 1)

@@ -97,7 +97,7 @@ def test_a_shape_without_distance_or_truth_leaves_the_others(points):
     assert shuffled["mean"] == pytest.approx(whole["mean"], rel=1e-9)
     with pytest.raises(ValueError, match=r"predicted must have shape \(30,\), one .*, got \(29,\)"):
         stable_distance_errors(points, predicted[:-1])
-    with pytest.raises(ValueError, match="points must be at different scales within a shape, got .* twice"):
+    with pytest.raises(ValueError, match=r"points must be at different scales within a shape, got .* twice"):
         stable_distance_errors(scaled.take(points, [0, 0, 1, 2]), predicted[:4])
 
 
