@@ -7,7 +7,8 @@
 A stopped run goes on with the same command. GFN2-xTB, 10,000 molecules: about 15 minutes on two cores and no
 failure; PySCF, 150 molecules: about two hours on one core. `--again` asks for points that failed once
 more. `--smoke` takes the three smallest molecules of the subset in the package, in seconds. It prints the
-points, those that failed, and at which of the ten scales the energy is lowest: 0.9667 or 1.0333 for every molecule.
+points, those that failed, and at which of the ten scales the energy is lowest: 0.9667 or 1.0333 for every
+molecule.
 """
 
 import dataclasses

@@ -5,20 +5,22 @@
     python experiments/vimpnn_datasets.py --data crystal-growth-unstable
     python experiments/vimpnn_datasets.py --data augmented-qm9
 
-Augmented QM9 has GFN2-xTB labels (10,000 molecules, ten scales), the crystals PBE by GPAW, the growing
-clusters effective medium theory by ASE (up to 114 atoms, where the paper stopped at 75). A stopped set goes
-on with the same command. Writes runs/vimpnn/<data>-<style>/<model>-<seed>/, and the table as
-docs/results/vimpnn/table2-<data>.json with figures of energies against scale and of errors per element.
+Without --seeds and --epochs these are the tables of docs/vimpnn.md. Augmented QM9 has GFN2-xTB labels (10,000
+molecules, ten scales), the crystals PBE by GPAW, the growing clusters effective medium theory by ASE (up to
+114 atoms, where the paper stopped at 75). A stopped set goes on with the same command. Writes
+runs/vimpnn/<data>-<style>/<model>-<seed>/, and the table as docs/results/vimpnn/table2-<data>.json with
+figures of energies against scale and of errors per element.
 """
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 import vimpnn_runs as vimpnn
+import vimpnn_tables as tables
 
 from jphys import figures
 from jphys.data import augmented_qm9
@@ -37,6 +39,14 @@ EXTRA = {
     "crystal-growth-unstable": PLAIN | {SMOOTH: vimpnn.VIMPNN},
 }
 
+# Trainings per model of the tables that the page shows.
+SEEDS = {
+    "augmented-qm9": 1,
+    "infinite-crystal": 3,
+    "crystal-growth-stable": 1,
+    "crystal-growth-unstable": 1,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -48,10 +58,11 @@ class Config:
     """The set."""
     preset: Literal["smoke", "full"] = "full"
     """smoke: a few structures, a small model, two epochs, one seed."""
-    style: Literal["fast", "paper"] = "fast"
-    """How the full preset trains."""
-    seeds: int = 3
-    """Trainings per model; the seed also splits the data."""
+    style: Literal["fast", "paper"] | None = None
+    """How the full preset trains; fast where not given."""
+    seeds: int | None = None
+    """Trainings per model, where not given 3 of the infinite crystal, else 1, as for smoke; the seed also
+    splits the data."""
     epochs: int = 0
     """Passes over the training part; 0 for those of the style and the set."""
     labels: Path | None = None
@@ -59,12 +70,15 @@ class Config:
     run: Path = Path("runs/vimpnn")
     """Folder of the trainings."""
     output: Path | None = None
-    """Folder of the table; docs/results/vimpnn where not given, for smoke the folder of the trainings."""
+    """Folder of the table; where not given docs/results/vimpnn for the table that stands there, of as many
+    seeds or more, for others the folder of the trainings."""
 
     def __post_init__(self):
+        tables.style_of(self.preset, self.style)
         for name, least in (("seeds", 1), ("epochs", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise ValueError(f"{name} must be at least {least}, got {given}")
 
 
 def by_element(points: ScaledSet, error: np.ndarray) -> dict[str, float]:
@@ -102,7 +116,7 @@ def drawn(points: ScaledSet) -> dict[str, ScaledSet]:
 
 
 def curves(points: ScaledSet, models: dict) -> dict:
-    """Energies of the engine and, between the scales too, of the models, for the chosen structures."""
+    """Energies of the engine and, between the scales too, of the models of the last seed."""
     panels = {}
     for title, one in drawn(points).items():
         order = np.argsort(one.scale)
@@ -116,13 +130,15 @@ def curves(points: ScaledSet, models: dict) -> dict:
 def main(config: Config) -> None:
     """Train what is missing, write table and figures."""
     vimpnn.begin(config.preset)
-    smoke = config.preset == "smoke"
-    style, seeds = ("smoke", 1) if smoke else (config.style, config.seeds)
+    style: Any = tables.style_of(config.preset, config.style)
+    least = SEEDS[config.data]
+    seeds = tables.size_of(config.preset, config.seeds, full=least, smoke=1)
     base = config.run / f"{config.data}-{style}"
-    folder = config.output or (base if smoke else vimpnn.RESULTS)
+    whole = style == "fast" and seeds >= least and not config.epochs and config.labels is None
+    folder = tables.folder_of(config.output, base, whole=whole)
     rows, models, elements, n_train = {}, {}, {}, 0
     for name, model in {**MODELS, **EXTRA[config.data]}.items():
-        found = []
+        found, errors = [], []
         for seed in range(seeds):
             parts, changes = vimpnn.load(config.data, seed, style, config.labels)
             changes |= {"epochs": config.epochs} if config.epochs else {}
@@ -142,10 +158,11 @@ def main(config: Config) -> None:
             )
             models[name] = potential, params
             found.append(summary)
-        rows[name] = vimpnn.over_seeds(found)
-        error = np.abs(predict(potential, params, parts.test) - parts.test.structures.energy)
-        elements[name] = by_element(parts.test, error)
-        print(vimpnn.line(name, rows[name]))
+            error = np.abs(predict(potential, params, parts.test) - parts.test.structures.energy)
+            errors.append(by_element(parts.test, error))
+        rows[name] = tables.over_seeds(found)
+        elements[name] = tables.mean_by_group(errors)
+        print(tables.line(name, rows[name]))
     record = {"table": 2, "data": {"name": config.data, "provenance": parts.test.provenance}, "style": style}
     record |= {
         "rows": rows,
@@ -153,7 +170,7 @@ def main(config: Config) -> None:
         "n_train": n_train,
         "n_test": len(parts.test),
     }
-    vimpnn.write(folder, f"table2-{config.data}.json", record)
+    tables.write(folder, f"table2-{config.data}.json", record)
     both = {z: {name: row[z] for name, row in elements.items()} for z in elements["MPNN"]}
     figures.errors_by_element(both, folder / f"fig4-{config.data}.png", ylabel="MAE (eV)")
     if config.data != "crystal-growth-stable":

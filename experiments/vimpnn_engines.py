@@ -5,7 +5,8 @@
 
 The same structures are labelled by both engines, VIMPNN is trained on each, and both are judged on test
 structures by density functional theory, beside the cheap engine itself. The zeros of energy differ: what is
-not trained on the judge's labels gets a constant per element, fitted on the training part. Three seeds.
+not trained on the judge's labels gets a constant per element, fitted on the training part. Points where the
+cheap engine does not converge are left out and counted. Three seeds.
 Writes runs/vimpnn/engines-<data>/ and docs/results/vimpnn/engines-<data>.json.
 """
 
@@ -17,14 +18,16 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 import vimpnn_runs as vimpnn
+import vimpnn_tables as tables
 from tqdm import tqdm
 
 from jphys.data import augmented_qm9, growth, references
-from jphys.data.scaled import ScaledSet, take_shapes
-from jphys.engines import make_engine
+from jphys.data.scaled import ScaledSet, take, take_shapes
+from jphys.engines import Engine, make_engine
 from jphys.reliability.stable_distance import energy_errors, predict, stable_distance_errors
 
 CHEAP = {"augmented-qm9": "gfn2-xtb", "crystal-growth": "emt"}
+SEEDS = 3  # of the tables that the page shows
 # About 3,000 steps on a set that is small.
 EPOCHS = {"augmented-qm9": 160, "crystal-growth": 600}
 
@@ -37,17 +40,18 @@ class Config:
     """150 molecules, or 24 clusters of 15 to 20 atoms, at ten scales each."""
     preset: Literal["smoke", "full"] = "full"
     """smoke: 12 shapes, a small model, two epochs, one seed."""
-    seeds: int = 3
-    """Trainings per engine; the seed also splits the data."""
+    seeds: int | None = None
+    """Trainings per engine, 3 where not given, for smoke 1; the seed also splits the data."""
     labels: Path | None = None
     """File of make_*.py with the judge's labels; the one in the package where not given."""
     run: Path = Path("runs/vimpnn")
     """Folder of the trainings."""
     output: Path | None = None
-    """Folder of results; docs/results/vimpnn where not given, for smoke the folder of the trainings."""
+    """Folder of results; where not given docs/results/vimpnn for those of three seeds or more with the labels
+    in the package, for others the folder of the trainings."""
 
     def __post_init__(self):
-        if self.seeds < 1:
+        if self.seeds is not None and self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
 
 
@@ -58,22 +62,24 @@ def load(config: Config) -> ScaledSet:
     return growth.load_unstable(config.labels or growth.DFT_FILE)
 
 
-def relabelled(points: ScaledSet, name: str) -> ScaledSet:
-    """The same points with the energies of another engine."""
-    engine, structures = make_engine(name), points.structures
+def relabelled(points: ScaledSet, engine: Engine) -> tuple[ScaledSet, ScaledSet]:
+    """The points where the engine converges, and the same with its energies; `n_failed` counts the others."""
+    name, structures = engine.name, points.structures
     ends, energy = np.cumsum(structures.n_atoms), np.empty(len(points))
     for i in tqdm(range(len(points)), desc=name):
         atoms = slice(ends[i] - structures.n_atoms[i], ends[i])
         result = engine.energy(structures.species[atoms], structures.positions[atoms], None)
-        if not result.converged:
-            raise RuntimeError(f"{name} must converge, failed for {structures.name[i]}")
-        energy[i] = result.energy
+        energy[i] = result.energy if result.converged else np.nan
     provenance = {"engine": name, "version": engine.version, "settings": engine.settings}
-    return dataclasses.replace(
+    kept = np.flatnonzero(np.isfinite(energy))
+    points = take(points, kept)
+    other = dataclasses.replace(
         points,
-        structures=dataclasses.replace(structures, energy=energy),
+        structures=dataclasses.replace(points.structures, energy=energy[kept]),
         provenance=points.provenance | provenance,
+        n_failed=len(energy) - len(kept),
     )
+    return points, other
 
 
 def to_zero_of(train: ScaledSet, predicted: np.ndarray, test: ScaledSet) -> np.ndarray:
@@ -121,16 +127,21 @@ def main(config: Config) -> None:
     points = load(config)
     if smoke:
         points = take_shapes(points, np.arange(12))
-    cheap = relabelled(points, CHEAP[config.data])
-    found = [judged(config, points, cheap, seed) for seed in range(1 if smoke else config.seeds)]
+    points, cheap = relabelled(points, make_engine(CHEAP[config.data]))
+    print(f"{len(points)} points, {cheap.n_failed} where {CHEAP[config.data]} did not converge left out")
+    seeds = tables.size_of(config.preset, config.seeds, full=SEEDS, smoke=1)
+    found = [judged(config, points, cheap, seed) for seed in range(seeds)]
     rows = {}
     for name in found[0]:
-        rows[name] = vimpnn.over_seeds([{**one[name], "between": {}} for one in found])
-        print(vimpnn.line(name, rows[name]))
-    record = {"data": {"name": config.data, "provenance": points.provenance}, "style": "fast", "rows": rows}
+        rows[name] = tables.over_seeds([{**one[name], "between": {}} for one in found])
+        print(tables.line(name, rows[name]))
+    data = {"name": config.data, "provenance": points.provenance}
+    record = {"data": data, "style": "smoke" if smoke else "fast", "rows": rows}
     record |= {"cheap": {key: cheap.provenance[key] for key in ("engine", "version")}}
-    folder = config.output or (config.run if smoke else vimpnn.RESULTS)
-    vimpnn.write(folder, f"engines-{config.data}.json", record)
+    record["cheap"]["n_failed"] = cheap.n_failed
+    whole = not smoke and seeds >= SEEDS and config.labels is None
+    folder = tables.folder_of(config.output, config.run, whole=whole)
+    tables.write(folder, f"engines-{config.data}.json", record)
 
 
 if __name__ == "__main__":

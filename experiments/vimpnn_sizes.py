@@ -4,8 +4,9 @@
 
 Stable clusters of Al and Cu of 15 to 114 atoms (effective medium theory); the paper's memory ended at 75.
 VIMPNN and MPNN are trained on all sizes, and on clusters of at most 25 atoms, and tested on all. The curves
-of figure 5 are of the models of vimpnn_datasets.py --data crystal-growth-unstable, which must have run.
-Writes docs/results/vimpnn/sizes.json, fig5.png and fig6.png.
+of figure 5, of test clusters of 15 and 75 atoms or the nearest sizes that are there, are by the models of
+vimpnn_datasets.py --data crystal-growth-unstable, which must have run. Writes docs/results/vimpnn/sizes.json,
+fig5.png and fig6.png.
 """
 
 import dataclasses
@@ -16,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 import vimpnn_runs as vimpnn
+import vimpnn_tables as tables
 
 from jphys import checkpoint, figures
-from jphys.data.scaled import take, take_shapes
+from jphys.data.scaled import between, take, take_shapes
 from jphys.reliability.stable_distance import predict
 
 MODELS = {"MPNN": vimpnn.MPNN, "VIMPNN": vimpnn.VIMPNN}
@@ -31,8 +33,8 @@ class Config:
 
     preset: Literal["smoke", "full"] = "full"
     """smoke: a few clusters, a small model, two epochs."""
-    style: Literal["fast", "paper"] = "fast"
-    """How the full preset trains."""
+    style: Literal["fast", "paper"] | None = None
+    """How the full preset trains; fast where not given."""
     seed: int = 0
     """Of split and training."""
     largest: int = 25
@@ -40,9 +42,11 @@ class Config:
     run: Path = Path("runs/vimpnn")
     """Folder of the trainings."""
     output: Path | None = None
-    """Folder of results; docs/results/vimpnn where not given, for smoke the folder of the trainings."""
+    """Folder of results; where not given docs/results/vimpnn for style fast, seed 0 and up to 25 atoms, for
+    others the folder of the trainings."""
 
     def __post_init__(self):
+        tables.style_of(self.preset, self.style)
         if self.largest < 16:
             raise ValueError(f"largest must be at least 16, got {self.largest}")
 
@@ -62,7 +66,10 @@ def means(sizes: np.ndarray, errors: np.ndarray) -> dict[str, float]:
 
 
 def figure_5(config: Config, style: str, folder: Path) -> bool:
-    """Curves of a small and a large test cluster, by the models trained on stretched ones."""
+    """Curves of the test clusters of about 15 and 75 atoms, by the models trained on stretched ones.
+
+    The models are drawn between the scales, too: what they do there is theirs alone.
+    """
     base = config.run / f"crystal-growth-unstable-{style}"
     found = {name: base / f"{name}-{config.seed}" / "best" for name in MODELS}
     if not all(path.is_dir() for path in found.values()):
@@ -73,10 +80,12 @@ def figure_5(config: Config, style: str, folder: Path) -> bool:
     for wanted in (15, 75):
         shape = test.shape[np.argmin(np.abs(sizes.astype(int) - wanted))]
         one = take_shapes(test, [shape])
+        fine = between(one, 5)
         curves: dict[str, Any] = {engine: (one.scale, one.structures.energy)}
         for name, path in found.items():
-            curves[name] = (one.scale, predict(*checkpoint.load(path), one))
-        panels[one.structures.name[0].split("@")[0]] = curves
+            curves[name] = (fine.scale, predict(*checkpoint.load(path), fine))
+        title = f"{one.structures.n_atoms[0]} atoms ({one.structures.name[0].split('@')[0]})"
+        panels[title] = curves
     figures.energy_curves(panels, folder / "fig5.png", reference=engine)
     return True
 
@@ -84,10 +93,10 @@ def figure_5(config: Config, style: str, folder: Path) -> bool:
 def main(config: Config) -> None:
     """Train what is missing, write results and figures."""
     vimpnn.begin(config.preset)
-    smoke = config.preset == "smoke"
-    style = "smoke" if smoke else config.style
+    style: Any = tables.style_of(config.preset, config.style)
     base = config.run / f"crystal-growth-stable-{style}"
-    folder = config.output or (base if smoke else vimpnn.RESULTS)
+    whole = (style, config.seed, config.largest) == ("fast", 0, 25)
+    folder = tables.folder_of(config.output, base, whole=whole)
     parts, changes = vimpnn.load("crystal-growth-stable", config.seed, style)
     trainings = {"all sizes": parts, f"up to {config.largest} atoms": small_only(parts, config.largest)}
     sizes, truth = parts.test.structures.n_atoms, parts.test.structures.energy
@@ -104,7 +113,7 @@ def main(config: Config) -> None:
             panels[title][name], rows[title][name] = (sizes, error), means(sizes, error)
             print(title, name, {key: round(value, 3) for key, value in rows[title][name].items()})
     record = {"data": {"name": parts.name, "provenance": parts.test.provenance}, "style": style}
-    vimpnn.write(folder, "sizes.json", record | {"mae_by_size": rows})
+    tables.write(folder, "sizes.json", record | {"mae_by_size": rows})
     limits = (None, config.largest)
     figures.errors_by_size(panels, folder / "fig6.png", ylabel="MAE (eV)", trained_to=limits)
     if not figure_5(config, style, folder):

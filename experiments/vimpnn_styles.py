@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 import tyro
 import vimpnn_runs as vimpnn
+import vimpnn_tables as tables
 
 from jphys import figures, runs
 from jphys.data import augmented_qm9
 
+MOLECULES = 400
 RUNS: dict[str, tuple[vimpnn.Style, dict[str, Any]]] = {
     "paper": ("paper", {}),
     "fast": ("fast", {"validate_every": 1}),
@@ -31,17 +33,18 @@ class Config:
 
     preset: Literal["smoke", "full"] = "full"
     """smoke: 60 molecules, a small model, two epochs of each."""
-    molecules: int = 400
-    """Random molecules of the set."""
+    molecules: int | None = None
+    """Random molecules of the set; 400 where not given, for smoke 60."""
     seed: int = 0
     """Of split and training."""
     run: Path = Path("runs/vimpnn")
     """Folder of the trainings."""
     output: Path | None = None
-    """Folder of results; docs/results/vimpnn where not given, for smoke the folder of the trainings."""
+    """Folder of results; where not given docs/results/vimpnn for 400 molecules and seed 0, for others the
+    folder of the trainings."""
 
     def __post_init__(self):
-        if self.molecules < 10:
+        if self.molecules is not None and self.molecules < 10:
             raise ValueError(f"molecules must be at least 10, got {self.molecules}")
 
 
@@ -49,9 +52,10 @@ def main(config: Config) -> None:
     """Train what is missing, write results and figure."""
     vimpnn.begin(config.preset)
     smoke = config.preset == "smoke"
-    molecules = 60 if smoke else config.molecules
+    molecules = tables.size_of(config.preset, config.molecules, full=MOLECULES, smoke=60)
     base = config.run / f"styles-{molecules}-{config.preset}"
-    folder = config.output or (base if smoke else vimpnn.RESULTS)
+    whole = (smoke, molecules, config.seed) == (False, MOLECULES, 0)
+    folder = tables.folder_of(config.output, base, whole=whole)
     points = augmented_qm9.load()
     parts = vimpnn.parts_of("augmented-qm9", points, (0.8, 0.1, 0.1), config.seed, molecules)
     rows, curves = {}, {}
@@ -60,12 +64,12 @@ def main(config: Config) -> None:
         changes = changes | ({"epochs": 2} if smoke else {})
         place = base / name.replace(", ", "-").replace(" ", "-")
         summary, *_ = vimpnn.trained(place, parts, style, vimpnn.VIMPNN | small, config.seed, **changes)
-        rows[name] = vimpnn.over_seeds([summary])
+        rows[name] = tables.over_seeds([summary])
         lines = [line for line in runs.read_metrics(place) if "valid" in line]
         curves[name] = [(line["seconds"] / 60, line["valid"]["mae_energy_mev"]) for line in lines]
-        print(vimpnn.line(name, rows[name]), f" {summary['epochs']} epochs, {summary['minutes']:.1f} minutes")
+        print(tables.line(name, rows[name]), f" {summary['epochs']} epochs, {summary['minutes']:.1f} minutes")
     record = {"data": {"molecules": molecules, "provenance": points.provenance}, "style": "both"}
-    vimpnn.write(folder, "styles.json", record | {"rows": rows})
+    tables.write(folder, "styles.json", record | {"rows": rows})
     figures.validation_curves(curves, folder / "styles.png", xlabel="minutes of training")
 
 

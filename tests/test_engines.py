@@ -94,6 +94,15 @@ def test_input_that_does_not_fit_is_refused(engine):
         engine.energy(np.array([92]), np.zeros((1, 3)), fcc(4.0))
 
 
+@pytest.mark.parametrize("engine", ["gfn2-xtb", "emt"], indirect=True)
+def test_what_is_no_structure_is_refused_by_its_value(engine):
+    for species, got in (([], r"\[\]"), ([0], "0"), ([13.5], r"\[13.5\]")):
+        with pytest.raises(ValueError, match=rf"{engine.name}: species must be .*, got {got}"):
+            engine.energy(species, np.zeros((len(species), 3)), None)
+    with pytest.raises(ValueError, match=rf"{engine.name}: positions must be finite, got nan at atom 1"):
+        engine.energy([6, 8], [[0.0, 0.0, 0.0], [0.0, np.nan, 1.2]], None)
+
+
 class TestPyscf:
     @pytest.fixture(autouse=True)
     def pyscf(self):
@@ -134,6 +143,18 @@ class TestXtb:
         result = make_engine("gfn2-xtb").energy(SPECIES, WATER, None)
         assert result.converged and result.energy / HARTREE == pytest.approx(-5.0705, abs=1e-3)
 
+    def test_radicals_and_elements_beyond_radon_are_refused(self):
+        """CH3 has nine electrons."""
+        energy, methyl = make_engine("gfn2-xtb").energy, np.array([6, 1, 1, 1])
+        angles = 2 * np.pi * np.arange(3) / 3
+        flat = 1.08 * np.column_stack([np.cos(angles), np.sin(angles), 0 * angles])
+        with pytest.raises(
+            ValueError, match="gfn2-xtb: molecule must have an even number of electrons, got 9"
+        ):
+            energy(methyl, np.concatenate([np.zeros((1, 3)), flat]), None)
+        with pytest.raises(ValueError, match="gfn2-xtb: species must be atomic numbers up to 86, got 110"):
+            energy(np.array([110]), np.zeros((1, 3)), None)
+
     def test_a_calculation_that_fails_is_a_result(self):
         result = make_engine("gfn2-xtb").energy(SPECIES, np.zeros((3, 3)), None)
         assert np.isnan(result.energy) and not result.converged
@@ -145,6 +166,11 @@ def test_effective_medium_theory_is_ase_s():
     curve = [energy(np.array([29]), np.zeros((1, 3)), fcc(a)).energy for a in (3.54, 3.59, 3.64)]
     assert min(curve) == curve[1] and abs(curve[1]) < 0.02
     assert energy(np.array([29] * 3), CLUSTER, None).energy > 3
+
+
+def test_two_atoms_on_one_spot_have_no_energy_by_effective_medium_theory():
+    twice = np.concatenate([CLUSTER, CLUSTER[:1]])
+    assert not make_engine("emt").energy(np.array([29] * 4), twice, None).converged
 
 
 class TestCp2k:

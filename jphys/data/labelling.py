@@ -155,14 +155,14 @@ def _results(engine: Engine, points: Iterator[_Point], workers: int) -> Iterator
     # new processes, not copies of this one: a copy of running threads may hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_keep, initargs=(engine,)) as pool:
-        with _one_thread():
+        with one_thread():
             results = pool.map(_calculate, points)
         yield from results
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes that are started meanwhile have one thread: their libraries read this as they load."""
+def one_thread() -> Iterator[None]:
+    """Processes that are started meanwhile have one thread each: their libraries read this as they load."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(dict.fromkeys(names, "1"))

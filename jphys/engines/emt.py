@@ -4,9 +4,11 @@ Jacobsen, Stoltze, Nørskov 1996 (doi:10.1016/0039-6028(96)00816-3), ASE's param
 the crystal at its lattice constant: a cluster has a positive energy.
 """
 
-from jphys.engines.engine import Engine, Result, checked, package_version
+from jphys.engines.engine import FAILED, Engine, Result, checked, package_version
+from jphys.neighbors import within_cutoff
 
 NAME = "emt"
+ON_ONE_SPOT = 0.1  # Å; ASE leaves out pairs at distance 0, and has an energy for what is no structure
 SETTINGS = {"method": "effective medium theory", "program": "ase.calculators.emt", "zero": "bulk crystal"}
 
 
@@ -16,13 +18,18 @@ def make() -> Engine:
 
 
 def energy(species, positions, cell=None) -> Result:
-    """Energy of a cluster or crystal of Al, Cu, Ag, Au, Ni, Pd or Pt, see `Engine.energy`."""
+    """Energy of a cluster or crystal of Al, Cu, Ag, Au, Ni, Pd or Pt, see `Engine.energy`.
+
+    Atoms within 0.1 Å of each other are a calculation that failed.
+    """
     from ase import Atoms
     from ase.calculators.emt import EMT
 
     species, positions, cell = checked(species, positions, cell, engine=NAME)
     atoms = Atoms(species, positions, cell=cell, pbc=cell is not None, calculator=EMT())
     try:
-        return Result(float(atoms.get_potential_energy()), True)
+        energy = float(atoms.get_potential_energy())
     except NotImplementedError as error:
         raise ValueError(f"{NAME}: species must be metals that ASE's EMT knows, got {error}") from error
+    too_close = len(within_cutoff(positions, cell, ON_ONE_SPOT)[0]) > 0
+    return FAILED if too_close else Result(energy, True)

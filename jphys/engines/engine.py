@@ -46,17 +46,24 @@ def checked(species, positions, cell, *, engine: str) -> tuple[np.ndarray, np.nd
     """The arguments of `Engine.energy` as arrays.
 
     Raises:
-        ValueError: if shapes do not fit or a position is not finite; names the engine.
+        ValueError: for no atoms, what is no atomic number, shapes that do not fit, or a position that is not
+            finite; names the engine.
     """
     species, positions = np.asarray(species), np.asarray(positions, np.float64)
-    if positions.shape != (len(species), 3) or not np.isfinite(positions).all():
-        raise ValueError(
-            f"{engine}: positions must be finite with shape ({len(species)}, 3), got {positions.shape}"
-        )
+    if species.ndim != 1 or not species.size or not np.issubdtype(species.dtype, np.integer):
+        raise ValueError(f"{engine}: species must be one or more atomic numbers, got {species.tolist()}")
+    if species.min() < 1:
+        raise ValueError(f"{engine}: species must be atomic numbers from 1 on, got {species.min()}")
+    if positions.shape != (len(species), 3):
+        raise ValueError(f"{engine}: positions must have shape ({len(species)}, 3), got {positions.shape}")
+    wrong = np.argwhere(~np.isfinite(positions))
+    if len(wrong):
+        value = positions[tuple(wrong[0])]
+        raise ValueError(f"{engine}: positions must be finite, got {value} at atom {wrong[0][0]}")
     if cell is None:
         return species, positions, None
     cell = np.asarray(cell, np.float64)
-    if cell.shape != (3, 3) or not abs(np.linalg.det(cell)) > 0:
+    if cell.shape != (3, 3) or not 0 < abs(np.linalg.det(cell)) < np.inf:
         raise ValueError(f"{engine}: cell must be (3, 3) with a volume, got {cell.tolist()}")
     return species, positions, cell
 

@@ -9,6 +9,7 @@ from jphys.engines.engine import FAILED, Engine, Result, checked, package_versio
 from jphys.units import BOHR, HARTREE
 
 NAME = "gfn2-xtb"
+MAX_Z = 86  # radon, the last element with parameters
 SETTINGS = {
     "method": "GFN2-xTB",
     "program": "tblite",
@@ -33,9 +34,13 @@ def make() -> Engine:
 
 
 def energy(species, positions, cell=None) -> Result:
-    """Energy of a neutral closed-shell molecule, see `Engine.energy`."""
+    """Energy of a neutral closed-shell molecule of elements up to radon, see `Engine.energy`."""
     refuse_cell(cell, engine=NAME)
     species, positions, _ = checked(species, positions, None, engine=NAME)
+    if species.max() > MAX_Z:
+        raise ValueError(f"{NAME}: species must be atomic numbers up to {MAX_Z}, got {species.max()}")
+    if species.sum() % 2:
+        raise ValueError(f"{NAME}: molecule must have an even number of electrons, got {species.sum()}")
     try:
         return Result(xtb_energy_forces(species, positions)[0], True)
     except XtbError:

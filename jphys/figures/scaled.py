@@ -80,12 +80,12 @@ def errors_by_element(rows: Mapping[str, Mapping[str, float]], path, *, ylabel: 
     return Path(path)
 
 
-def contributions(distances, energies, moving, resting, path) -> Path:
+def contributions(shifts, curves: Mapping[str, np.ndarray], moving, resting, path) -> Path:
     """Shares of the atoms in the energy while one of them moves, over the energy itself.
 
     Args:
-        distances: (k,) Å from the moving atom to its nearest neighbour.
-        energies: (k,) eV.
+        shifts: (k,) Å by which the moving atom is off its site.
+        curves: whose energies -> (k,) eV; each counts from its lowest.
         moving: (k,) share of the moving atom.
         resting: (k, n) shares of the others.
         path: PNG to write.
@@ -93,14 +93,18 @@ def contributions(distances, energies, moving, resting, path) -> Path:
     resting = np.asarray(resting)
     with canvas(path, 4.2, 4.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        upper.plot(distances, np.asarray(energies) - np.min(energies), color=INK)
+        for (name, energies), style in zip(curves.items(), line_styles()):
+            upper.plot(shifts, np.asarray(energies) - np.min(energies), label=name, **style)
         upper.set(ylabel="energy (eV)")
-        lower.plot(distances, moving, color=PALETTE[1], label="moving atom")
-        lower.plot(distances, resting.mean(axis=1), color=PALETTE[0], label="mean of the others")
+        upper.legend()
+        lower.plot(shifts, moving, color=PALETTE[1], label="moving atom")
+        lower.plot(shifts, resting.mean(axis=1), color=PALETTE[0], label="mean of the others")
         lower.fill_between(
-            distances, resting.min(axis=1), resting.max(axis=1), color=PALETTE[0], alpha=0.2, linewidth=0
+            shifts, resting.min(axis=1), resting.max(axis=1), color=PALETTE[0], alpha=0.2, linewidth=0
         )
-        lower.set(xlabel="distance to the nearest neighbour (Å)", ylabel="share of the energy")
+        for axis in (upper, lower):
+            axis.axvline(0.0, color=GREY, linewidth=1, linestyle=":")
+        lower.set(xlabel="shift along the normal of the hollow (Å)", ylabel="share of the energy")
         lower.legend()
     return Path(path)
 
