@@ -8,7 +8,7 @@ from jphys.engines.engine import FAILED, Engine, Result, checked, package_versio
 from jphys.neighbors import within_cutoff
 
 NAME = "emt"
-ON_ONE_SPOT = 0.1  # Å; ASE leaves out pairs at distance 0, and has an energy for what is no structure
+ON_ONE_SPOT = 0.1  # Å; ASE divides by the distance, and gives an energy all the same
 SETTINGS = {"method": "effective medium theory", "program": "ase.calculators.emt", "zero": "bulk crystal"}
 
 
@@ -26,10 +26,10 @@ def energy(species, positions, cell=None) -> Result:
     from ase.calculators.emt import EMT
 
     species, positions, cell = checked(species, positions, cell, engine=NAME)
+    if len(within_cutoff(positions, cell, ON_ONE_SPOT)[0]):
+        return FAILED
     atoms = Atoms(species, positions, cell=cell, pbc=cell is not None, calculator=EMT())
     try:
-        energy = float(atoms.get_potential_energy())
+        return Result(float(atoms.get_potential_energy()), True)
     except NotImplementedError as error:
         raise ValueError(f"{NAME}: species must be metals that ASE's EMT knows, got {error}") from error
-    too_close = len(within_cutoff(positions, cell, ON_ONE_SPOT)[0]) > 0
-    return FAILED if too_close else Result(energy, True)
