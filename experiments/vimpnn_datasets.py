@@ -143,7 +143,7 @@ def main(config: Config) -> None:
             parts, changes = vimpnn.load(config.data, seed, style, config.labels)
             changes |= {"epochs": config.epochs} if config.epochs else {}
             n_train = len(parts.train)
-            if name == SMOOTH:  # as many steps as the others
+            if name == SMOOTH:  # no more steps than the others
                 parts = dataclasses.replace(parts, train=between(parts.train, 2))
                 epochs = (vimpnn.STYLES[style] | changes)["epochs"]
                 changes |= {"epochs": max(1, epochs * n_train // len(parts.train))}
