@@ -93,8 +93,10 @@ def contributions(shifts, curves: Mapping[str, np.ndarray], moving, resting, pat
     resting = np.asarray(resting)
     with canvas(path, 4.2, 4.6) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
-        for (name, energies), style in zip(curves.items(), line_styles()):
-            upper.plot(shifts, np.asarray(energies) - np.min(energies), label=name, **style)
+        for (name, energies), dashes in zip(curves.items(), itertools.cycle(("-", "--", ":"))):
+            upper.plot(
+                shifts, np.asarray(energies) - np.min(energies), color=INK, linestyle=dashes, label=name
+            )
         upper.set(ylabel="energy (eV)")
         upper.legend()
         lower.plot(shifts, moving, color=PALETTE[1], label="moving atom")

@@ -75,8 +75,8 @@ class TestShipped:
         assert len(np.unique(np.concatenate(parts))) == len(found)
 
     def test_density_functional_theory_agrees_with_its_shapes(self, found):
-        """The same structures by another engine. QM9's geometries are minima of this one: its curves are lowest
-        at scale 1, and those of GFN2-xTB, whose bonds are shorter by half a percent, close to it."""
+        """The same structures by another engine. QM9's geometries are minima of this one: its curves are
+        lowest at scale 1, and those of GFN2-xTB, whose bonds are shorter by half a percent, close to it."""
         judge = augmented_qm9.load(augmented_qm9.DFT_FILE)
         assert judge.n_shape == 150 and judge.n_not_asked == 0
         assert judge.n_failed == 2 and len(judge) == 1498
