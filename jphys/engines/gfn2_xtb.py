@@ -3,6 +3,10 @@
 Bannwarth, Ehlert, Grimme 2019 (doi:10.1021/acs.jctc.8b01176).
 """
 
+import functools
+import os
+from typing import Any
+
 import numpy as np
 
 from jphys.engines.engine import FAILED, Engine, Result, checked, package_version, refuse_cell
@@ -47,6 +51,25 @@ def energy(species, positions, cell=None) -> Result:
         return FAILED
 
 
+@functools.cache
+def _calculator_class() -> Any:
+    """tblite's, with one thread unless OMP_NUM_THREADS says otherwise.
+
+    Its OpenMP reads that when it is loaded. By itself it takes a thread per core, which gains little for a
+    molecule, and on a busy machine all threads wait for the one that does not run.
+    """
+    given = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = given or "1"
+    try:
+        from tblite.interface import Calculator
+    except ImportError as error:
+        raise ImportError("GFN2-xTB needs tblite: pip install 'jphys[engines]'") from error
+    finally:
+        if given is None:
+            del os.environ["OMP_NUM_THREADS"]
+    return Calculator
+
+
 def xtb_energy_forces(species, positions, *, charge: float = 0.0, unpaired: int = 0):
     """Energy and forces of GFN2-xTB.
 
@@ -63,10 +86,7 @@ def xtb_energy_forces(species, positions, *, charge: float = 0.0, unpaired: int 
         ImportError: without tblite.
         XtbError: if the calculation fails.
     """
-    try:
-        from tblite.interface import Calculator
-    except ImportError as error:
-        raise ImportError("GFN2-xTB needs tblite: pip install 'jphys[engines]'") from error
+    Calculator = _calculator_class()
     try:
         bohr = np.asarray(positions, np.float64) / BOHR
         calculator = Calculator("GFN2-xTB", np.asarray(species), bohr, charge=charge, uhf=unpaired)
