@@ -193,13 +193,14 @@ def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tu
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
     """Adds to every column of `spread` the p-value of a paired t-test against the same one of row `full`:
-    seed by seed, since a seed splits the data too. None for that row itself and for fewer than two pairs."""
+    seed by seed, since a seed splits the data too. None for that row itself, for fewer than two pairs, and where all differ by
+    the same."""
     for name, columns in rows.items():
         for key, column in columns.items():
             column["p"] = None
             of_full = rows.get(full, {}).get(key, {"values": []})["values"]
             pairs = [(a, b) for a, b in zip(column["values"], of_full) if a is not None and b is not None]
-            if name != full and len(pairs) > 1:
+            if name != full and len(pairs) > 1 and np.ptp([a - b for a, b in pairs]) > 1e-12:
                 test: Any = ttest_rel([a for a, _ in pairs], [b for _, b in pairs])
                 column["p"] = finite_or_none(test.pvalue)
 

@@ -134,6 +134,9 @@ def test_a_star_is_where_a_paired_test_says_so_and_the_paper_stands_beside(rende
     # differences 4, 4, 4.1: t = 4.0333/(0.057735/√3) with two degrees of freedom
     expected = 2 * t.sf(121.0, 2)
     assert rows["energy-only"]["distance"]["p"] == pytest.approx(expected, rel=0.01)
+    rows["same"] = seeds(1.0, 1.1, 1.2)
+    runs.compared(rows, full="physics")
+    assert rows.pop("same")["distance"]["p"] is None, "nothing to divide by"
     assert rows["physics"]["distance"]["p"] is None and rows["paper"]["distance"]["p"] > 0.4
     head, _, *lines = render.table1({"rows": rows}).splitlines()
     assert head.endswith("| paper: MAE_E | MAE_F | ΔP |")
