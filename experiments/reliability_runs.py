@@ -193,8 +193,8 @@ def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tu
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
     """Adds to every column of `spread` the p-value of a paired t-test against the same one of row `full`:
-    seed by seed, since a seed splits the data too. None for that row itself, for fewer than two pairs, and where all differ by
-    the same."""
+    seed by seed, since a seed splits the data too. None for that row itself, for fewer than
+    two pairs, and where all differ by the same."""
     for name, columns in rows.items():
         for key, column in columns.items():
             column["p"] = None
