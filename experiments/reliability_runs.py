@@ -1,26 +1,22 @@
-"""What the scripts of the reliability tables share: molecules, one training with its report, spreads."""
+"""What the scripts of the reliability tables share: molecules, surfaces, one training with its report."""
 
 import dataclasses
 import importlib.util
 import json
-import statistics
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import ttest_rel
 
-from jphys import checkpoint, figures, runs
+from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, fingerprint, graphs, take
 from jphys.graph import Graph
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.report import summarise
-from jphys.reliability.surface import finite_or_none
 from jphys.training.config import TrainConfig
 from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import prepare, split_data, trained_on
@@ -36,25 +32,6 @@ OBJECTIVES: dict[str, ObjectiveConfig] = {
 MOLECULES = 256  # of figures 2 and 3 that go into the docs
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
-# Yi et al., table 2: MAE_E meV, MAE_F eV/Å, ΔP Å on the whole of QM9; the name of row 6 is our reading.
-PAPER_2 = {
-    "1": (11.83, 0.77, 1.76),
-    "2": (9.03, 0.90, 1.11),
-    "3": (9.70, 1.91, 0.814),
-    "4": (10.18, 0.016, 0.141),
-    "5": (16.34, 0.007, 0.038),
-    "6": (20.67, 0.004, 0.022),
-    "7": (17.50, 0.005, 0.027),
-    "8": (17.34, 0.013, 0.044),
-    "9": (9.65, 0.015, 0.083),
-    "10": (15.16, 0.005, 0.025),
-}
-# Table 1 of the same paper, and row 9 of table 2, which has all but the bound.
-PAPER_1 = {
-    "paper": (15.16, 0.0057, 0.0251),
-    "paper-no-bound": PAPER_2["9"],
-    "energy-only": (8.35, 1.28, 1.23),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,53 +133,6 @@ def numbers(summary: dict[str, Any] | None, sigma: float = 0.1) -> dict[str, flo
         (judged,) = [one for one in summary["xtb"]["sigmas"] if abs(one["sigma"] - 0.05) < 1e-9]
         found |= {"rise_ratio": judged["median_rise_ratio"], "force_correlation": judged["force_correlation"]}
     return found
-
-
-def spread(found: Sequence[dict[str, float | None]]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (None of one) and the values over seeds, None where one has none."""
-    columns = {}
-    for name in dict.fromkeys(name for one in found for name in one):
-        values = [one.get(name) for one in found]
-        known = [value for value in values if value is not None]
-        mean = statistics.mean(known) if known else None
-        std = statistics.stdev(known) if len(known) > 1 else None
-        columns[name] = {"mean": mean, "std": std, "values": values}
-    return columns
-
-
-def means(columns: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """The means of `spread`, to be printed."""
-    return {name: None if c["mean"] is None else round(c["mean"], 3) for name, c in columns.items()}
-
-
-def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tuple]) -> None:
-    """MAE_F against ΔP of every training, and of the paper's models."""
-
-    def points(rows: dict[str, dict]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        found = {}
-        for label, columns in rows.items():
-            both = zip(columns["mae_force"]["values"], columns["distance"]["values"])
-            known = np.array([pair for pair in both if None not in pair])
-            found |= {label: (known[:, 0], known[:, 1])} if len(known) else {}
-        return found
-
-    theirs = {label: (np.array([force]), np.array([end])) for label, (_, force, end) in paper.items()}
-    shown = {family: points(rows) for family, rows in families.items()} | {"paper: QM9": theirs}
-    figures.force_and_distance(shown, folder / name)
-
-
-def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
-    """Adds to every column of `spread` the p-value of a paired t-test against the same one of row `full`:
-    seed by seed, since a seed splits the data too. None for that row itself, for fewer than
-    two pairs, and where all differ by the same."""
-    for name, columns in rows.items():
-        for key, column in columns.items():
-            column["p"] = None
-            of_full = rows.get(full, {}).get(key, {"values": []})["values"]
-            pairs = [(a, b) for a, b in zip(column["values"], of_full) if a is not None and b is not None]
-            if name != full and len(pairs) > 1 and np.ptp([a - b for a, b in pairs]) > 1e-12:
-                test: Any = ttest_rel([a for a, _ in pairs], [b for _, b in pairs])
-                column["p"] = finite_or_none(test.pvalue)
 
 
 def write(folder: Path, name: str, record: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import tyro
 from bench_timing import table
 from pages import finish, insert, number
-from reliability_runs import PAPER_1, PAPER_2, RESULTS
+from reliability_runs import RESULTS
+from reliability_tables import PAPER_1, PAPER_2
 
 NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import reliability_runs as shared
+import reliability_tables as tables
 import tyro
 
 from jphys.allocation import keep_freed_memory
@@ -75,14 +76,14 @@ def main(config: Config) -> None:
             chosen = train_config(config, objective, seed)
             folder = config.run / f"{chosen.preset}-{objective}-{seed}"
             found.append(shared.numbers(shared.trained(folder, chosen, structures)))
-        rows[objective] = shared.spread(found)
-        print(f"{objective:16s}", shared.means(rows[objective]))
-    shared.compared(rows, full="physics")
+        rows[objective] = tables.spread(found)
+        print(f"{objective:16s}", tables.means(rows[objective]))
+    tables.compared(rows, full="physics")
     complete = not smoke and set(config.objectives) == set(shared.OBJECTIVES) and config.seeds >= shared.SEEDS
     folder = config.output or (shared.RESULTS if complete else config.run)
     name = "table1.json" if config.data == "small" else f"table1-{config.data}.json"
     shared.write(folder, name, {"n_molecules": len(structures), "seeds": seeds, "rows": rows})
-    shared.draw(folder, name.replace(".json", ".png"), {"ours": rows}, shared.PAPER_1)
+    tables.draw(folder, name.replace(".json", ".png"), {"ours": rows}, tables.PAPER_1)
 
 
 if __name__ == "__main__":

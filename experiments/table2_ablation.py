@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import reliability_runs as shared
+import reliability_tables as tables
 import tyro
 
 from jphys.allocation import keep_freed_memory
@@ -143,10 +144,10 @@ def main(config: Config) -> None:
                 folder = config.run / f"{config.data}-{config.preset}" / f"{start}-{number}-{seed}"
                 chosen = train_config(config, row, family if row.pairs else "paper", seed)
                 found.append(shared.numbers(shared.trained(folder, chosen, structures)))
-            families[family][str(number)] = {"name": row.name, "columns": shared.spread(found)}
-            shown = shared.means(families[family][str(number)]["columns"])
+            families[family][str(number)] = {"name": row.name, "columns": tables.spread(found)}
+            shown = tables.means(families[family][str(number)]["columns"])
             print(f"{family:8s} {number:2d} {row.name:14s} {shown}")
-        shared.compared({number: row["columns"] for number, row in families[family].items()}, full="10")
+        tables.compared({number: row["columns"] for number, row in families[family].items()}, full="10")
     whole = not smoke and set(config.rows) == set(ROWS) and config.seeds >= shared.SEEDS
     folder = config.output or (shared.RESULTS if whole else config.run)
     name = f"table2-{config.data}.json" if config.data != "small" else "table2.json"
@@ -155,7 +156,7 @@ def main(config: Config) -> None:
     columns = {
         family: {label: row["columns"] for label, row in rows.items()} for family, rows in families.items()
     }
-    shared.draw(folder, name.replace(".json", ".png"), columns, shared.PAPER_2)
+    tables.draw(folder, name.replace(".json", ".png"), columns, tables.PAPER_2)
 
 
 if __name__ == "__main__":

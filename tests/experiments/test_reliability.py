@@ -101,41 +101,41 @@ def render(monkeypatch):
 def test_a_training_that_fails_is_left_out_of_its_row(render, tmp_path, monkeypatch, capsys):
     """By a learning rate that no network survives; the table, and its figure, go on without it."""
     runs = importlib.import_module("reliability_runs")
-    table1 = importlib.import_module("table1_qm9")
+    tables, table1 = (importlib.import_module(name) for name in ("reliability_tables", "table1_qm9"))
     config = table1.train_config(table1.Config(preset="smoke", run=tmp_path), "energy-only", 0)
     config = dataclasses.replace(config, learning_rate=1e30, structures=60, epochs=12)
     assert runs.trained(tmp_path / "a", config, runs.molecules()) is None
     assert "is left out: loss must be finite" in capsys.readouterr().err
     good = dict.fromkeys(("mae_energy_mev", "mae_force", "distance", "recovered"), 1.0)
     rows = {
-        "physics": runs.spread([good, runs.numbers(None)]),
-        "paper": runs.spread([runs.numbers(None)] * 2),
+        "physics": tables.spread([good, runs.numbers(None)]),
+        "paper": tables.spread([runs.numbers(None)] * 2),
     }
-    runs.compared(rows, full="physics")
+    tables.compared(rows, full="physics")
     lines = render.table1({"rows": rows}).splitlines()
     assert lines[2].startswith("| physics | 1.0 | 1.000 |") and lines[3].startswith("| paper | – | – | – |")
-    runs.draw(tmp_path, "a.png", {"ours": rows}, runs.PAPER_1)
+    tables.draw(tmp_path, "a.png", {"ours": rows}, tables.PAPER_1)
     assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_a_star_is_where_a_paired_test_says_so_and_the_paper_stands_beside(render):
-    runs = importlib.import_module("reliability_runs")
+    tables = importlib.import_module("reliability_tables")
     names = ("mae_energy_mev", "mae_force", "distance", "recovered")
 
     def seeds(*values):
-        return runs.spread([dict.fromkeys(names, value) for value in values])
+        return tables.spread([dict.fromkeys(names, value) for value in values])
 
     rows = {
         "physics": seeds(1.0, 1.1, 1.2),
         "paper": seeds(1.05, 1.15, 1.0),
         "energy-only": seeds(5.0, 5.1, 5.3),
     }
-    runs.compared(rows, full="physics")
+    tables.compared(rows, full="physics")
     # differences 4, 4, 4.1: t = 4.0333/(0.057735/√3) with two degrees of freedom
     expected = 2 * t.sf(121.0, 2)
     assert rows["energy-only"]["distance"]["p"] == pytest.approx(expected, rel=0.01)
     rows["same"] = seeds(1.0, 1.1, 1.2)
-    runs.compared(rows, full="physics")
+    tables.compared(rows, full="physics")
     assert rows.pop("same")["distance"]["p"] is None, "nothing to divide by"
     assert rows["physics"]["distance"]["p"] is None and rows["paper"]["distance"]["p"] > 0.4
     head, _, *lines = render.table1({"rows": rows}).splitlines()
@@ -169,7 +169,7 @@ def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
 
 
 def test_seeds_without_a_number_leave_the_others(render):
-    shared = importlib.import_module("reliability_runs")
+    shared = importlib.import_module("reliability_tables")
     found = shared.spread([{"a": 1.0, "b": None}, {"a": 3.0, "c": 2.0}])
     assert found["a"]["mean"] == 2.0 and found["c"]["values"] == [None, 2.0]
     assert found["b"] == {"mean": None, "std": None, "values": [None, None]}
