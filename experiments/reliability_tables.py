@@ -61,7 +61,8 @@ def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tu
         return found
 
     theirs = {label: (np.array([force]), np.array([end])) for label, (_, force, end) in paper.items()}
-    shown = {family: points(rows) for family, rows in families.items()} | {"paper: QM9": theirs}
+    shown = {f"objective {family}": points(rows) for family, rows in families.items()}
+    shown |= {"paper: QM9": theirs}
     figures.force_and_distance(shown, folder / name)
 
 

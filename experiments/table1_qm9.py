@@ -83,7 +83,7 @@ def main(config: Config) -> None:
     folder = config.output or (shared.RESULTS if complete else config.run)
     name = "table1.json" if config.data == "small" else f"table1-{config.data}.json"
     shared.write(folder, name, {"n_molecules": len(structures), "seeds": seeds, "rows": rows})
-    tables.draw(folder, name.replace(".json", ".png"), {"ours": rows}, tables.PAPER_1)
+    tables.draw(folder, name.replace(".json", ".png"), {"of the row": rows}, tables.PAPER_1)
 
 
 if __name__ == "__main__":

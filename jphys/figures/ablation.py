@@ -8,6 +8,8 @@ import numpy as np
 from jphys.figures.recovery import plain_ticks
 from jphys.figures.style import GREY, PALETTE, canvas
 
+SIDES = (4, 3), (-10, 3), (4, -9), (-10, -9)  # points from a symbol to its label, in turn: rows crowd
+
 
 def force_and_distance(families: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], path) -> Path:
     """MAE_F and ΔP of trained models on log axes, a symbol per training, a label per model.
@@ -33,8 +35,9 @@ def force_and_distance(families: Mapping[str, Mapping[str, tuple[np.ndarray, np.
                     *(force, distance), s=14, color=color, linewidths=0, label="" if number else family
                 )
                 place = np.exp(np.mean(np.log(force))), np.exp(np.mean(np.log(distance)))
+                beside = SIDES[number % len(SIDES)]
                 axes.annotate(
-                    *(model, place), color=color, fontsize=7, xytext=(4, 3), textcoords="offset points"
+                    *(model, place), color=color, fontsize=7, xytext=beside, textcoords="offset points"
                 )
         axes.set(xscale="log", yscale="log")
         axes.set(xlabel="MAE_F at stable structures (eV/Å)", ylabel="ΔP after relaxation (Å)")
