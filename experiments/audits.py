@@ -3,8 +3,9 @@
     python experiments/audits.py                          # six minutes on one core, five of them GFN2-xTB
     python experiments/audits.py --subjects qm9-small
 
-The same as `jphys audit <subject>` for each. Writes runs/audits/<subject>/ with the page, and
-docs/results/reliability/audit-<subject>.json; afterwards: experiments/render_reliability.py.
+The same as `jphys audit <subject>` for each. Expected: qm9-small passes all eight checks, MMFF94 fails three
+of them, GFN2-xTB one, for want of answers about two atoms alone. Writes runs/audits/<subject>/ with the page,
+and docs/results/reliability/audit-<subject>.json; afterwards: experiments/render.py.
 """
 
 import dataclasses

@@ -6,7 +6,8 @@
 The hidden hydrogen of CH4 is dragged along its bond, and hydrogen and nitrogen of pyrrole, C4NH5, along their
 bond and out of the ring, from −4 to 4 Å: likelihood of Z = 1 to 14. Then every atom of the test part is
 hidden once, 30 % of them together, and one in structures displaced by noise: how often is the likeliest
-element the true one, against always the commonest? Writes docs/results/reliability/fig5.json and fig5.png.
+element the true one, against always the commonest? Expected: 100 % one at a time, 78 % with noise of 0.1 Å,
+53 % by the commonest. Writes docs/results/reliability/fig5.json and fig5.png.
 """
 
 import dataclasses

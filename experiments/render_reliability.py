@@ -139,7 +139,8 @@ def truth(record: dict[str, Any]) -> str:
             row[f"rise ratio, σ = {one['sigma']}"] = number(one["median_rise_ratio"], 2)
             errors = number(one["force_mae"], 2), number(one["force_size"], 2)
             row[f"force MAE, σ = {one['sigma']}"] = " of ".join(errors)
-            row[f"correlation, σ = {one['sigma']}"] = number(one["force_correlation"], 3)
+            follows = number(one["force_correlation"], 3), number(one["force_slope"], 2)
+            row[f"correlation, slope, σ = {one['sigma']}"] = ", ".join(follows)
         for kind in ("torsion", "stretch"):
             if kind in found:
                 errors = number(found[kind]["mae"], 2), number(found[kind]["size"], 2)
