@@ -3,7 +3,6 @@
 Bannwarth, Ehlert, Grimme 2019 (doi:10.1021/acs.jctc.8b01176).
 """
 
-import functools
 import os
 from typing import Any
 
@@ -51,7 +50,6 @@ def energy(species, positions, cell=None) -> Result:
         return FAILED
 
 
-@functools.cache
 def _calculator_class() -> Any:
     """tblite's, with one thread unless OMP_NUM_THREADS says otherwise.
 

@@ -157,7 +157,7 @@ def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
     importlib.import_module("truth_dft").show("broken", found)
     assert "stretch: 0 points, MAE – of – eV" in capsys.readouterr().out
     row = render.truth({"surfaces": {"broken": found}}).splitlines()[-1]
-    assert row == "| broken | – | – of – | – | – of – | –, – | 0 of 0 | 9 |"
+    assert row == "| broken | – | – of – | –, – | – of – | –, – | 0 of 0 | 9 |"
     still = {
         "distance": {"mean": 5.0, "median": 5.0},
         "recovered": 0.0,
