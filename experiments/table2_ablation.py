@@ -1,8 +1,8 @@
 """Table 2 of Yi et al.: what each constraint buys, with the paper's literal losses and with the default ones.
 
     python experiments/table2_ablation.py                  # ten rows, both objectives, three seeds
-    taskset -c 0 python experiments/table2_ablation.py --rows 1 7 8 9 10     # half of them on each core first:
-    taskset -c 1 python experiments/table2_ablation.py --rows 2 3 4 5 6      # 2.4 hours, other work beside
+    taskset -c 0 python experiments/table2_ablation.py --rows 1 7 8 9 10    # half of them on each core first:
+    taskset -c 1 python experiments/table2_ablation.py --rows 2 3 4 5 6     # 2.4 hours, other work beside
     python experiments/table2_ablation.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2 --preset full
 
 Molecules with at most 6 heavy atoms (783), 80/5/15. Rows 1 and 2 know energies only and are trained once.
