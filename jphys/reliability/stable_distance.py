@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from jphys.data import structures as structures_module
 from jphys.data.scaled import ScaledSet, check_curve
-from jphys.data.structures import graphs
+from jphys.data.structures import graphs, take
 from jphys.evaluation import energies
 from jphys.models.potential import Potential, check_bonds, felt_only
 from jphys.reliability.surface import finite_or_none
@@ -59,7 +58,7 @@ def predict(
 def _check_bonds(potential: Potential, points: ScaledSet) -> None:
     """`check_bonds` of every shape; its points have the same bonds."""
     first = np.unique(points.shape, return_index=True)[1]
-    shapes = structures_module.take(points.structures, np.sort(first))
+    shapes = take(points.structures, np.sort(first))
     species = np.split(shapes.species, np.cumsum(shapes.n_atoms)[:-1])
     bonds = np.split(shapes.bonds, np.cumsum(shapes.n_bonds)[:-1])
     for name, *parts in zip(shapes.name, species, bonds, shapes.cell):
