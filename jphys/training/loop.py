@@ -68,8 +68,8 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)
                 runs.append_metrics(folder, record)
+                bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}", refresh=False)
                 bar.update(done - bar.n)
-                bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}")
                 late = 0 < config.stop_after_minutes * 60 < time.monotonic() - began
                 if finished or late or time.monotonic() - saved > config.checkpoint_seconds:
                     manager.save(done, args=ocp.args.StandardSave(_storable(state)))
