@@ -1,15 +1,13 @@
 """Tables 1 and 2 of Yi et al.: spreads over seeds, comparisons, a figure, and the paper's numbers."""
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_rel
+import seeds
 
 from jphys import figures
-from jphys.reliability.surface import finite_or_none
 
 # Yi et al., table 2: MAE_E meV, MAE_F eV/Å, ΔP Å on the whole of QM9; the name of row 6 is our reading.
 PAPER_2 = {
@@ -33,15 +31,9 @@ PAPER_1 = {
 
 
 def spread(found: Sequence[dict[str, float | None]]) -> dict[str, dict[str, Any]]:
-    """Mean, sample standard deviation (None of one) and the values over seeds, None where one has none."""
-    columns = {}
-    for name in dict.fromkeys(name for one in found for name in one):
-        values = [one.get(name) for one in found]
-        known = [value for value in values if value is not None]
-        mean = statistics.mean(known) if known else None
-        std = statistics.stdev(known) if len(known) > 1 else None
-        columns[name] = {"mean": mean, "std": std, "values": values}
-    return columns
+    """`seeds.spread` of every number; None where a seed has none."""
+    names = dict.fromkeys(name for one in found for name in one)
+    return {name: seeds.spread([one.get(name) for one in found]) for name in names}
 
 
 def means(columns: dict[str, dict[str, Any]]) -> dict[str, float | None]:
@@ -67,14 +59,9 @@ def draw(folder: Path, name: str, families: dict[str, dict], paper: dict[str, tu
 
 
 def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
-    """Adds to every column of `spread` the p-value of a paired t-test against the same one of row `full`:
-    seed by seed, since a seed splits the data too. None for that row itself, for fewer than
-    two pairs, and where all differ by the same."""
+    """Adds to every column of `spread` the p-value of `seeds.paired_p` against the same one of row `full`;
+    None for that row itself."""
     for name, columns in rows.items():
         for key, column in columns.items():
-            column["p"] = None
-            of_full = rows.get(full, {}).get(key, {"values": []})["values"]
-            pairs = [(a, b) for a, b in zip(column["values"], of_full) if a is not None and b is not None]
-            if name != full and len(pairs) > 1 and np.ptp([a - b for a, b in pairs]) > 1e-12:
-                test: Any = ttest_rel([a for a, _ in pairs], [b for _, b in pairs])
-                column["p"] = finite_or_none(test.pvalue)
+            of_full = rows.get(full, {}).get(key, seeds.NONE)["values"]
+            column["p"] = None if name == full else seeds.paired_p(column["values"], of_full)

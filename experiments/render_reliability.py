@@ -16,6 +16,7 @@ from bench_timing import table
 from pages import finish, insert, number
 from reliability_runs import RESULTS
 from reliability_tables import PAPER_1, PAPER_2
+from seeds import shown
 
 NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth")
 
@@ -32,26 +33,17 @@ class Config:
     """Write nothing; exit with status 1 where the page is not what the files give."""
 
 
-def spread(column: dict[str, Any], digits: int) -> str:
-    """Mean ± standard deviation over seeds, a star where p < 0.05 against the full model."""
-    if column["mean"] is None:
-        return "–"
-    text = f"{column['mean']:.{digits}f}"
-    text += "" if column["std"] is None else f" ± {column['std']:.{digits}f}"
-    return text + (" *" if column.get("p") is not None and column["p"] < 0.05 else "")
-
-
 def columns(found: dict[str, Any]) -> dict[str, str]:
     """The columns of tables 1 and 2."""
     made = {
-        "MAE_E meV": spread(found["mae_energy_mev"], 1),
-        "MAE_F eV/Å": spread(found["mae_force"], 3),
-        "ΔP Å": spread(found["distance"], 3),
-        "ΔP < 0.1 Å": spread(found["recovered"], 2),
+        "MAE_E meV": shown(found["mae_energy_mev"], 1),
+        "MAE_F eV/Å": shown(found["mae_force"], 3),
+        "ΔP Å": shown(found["distance"], 3),
+        "ΔP < 0.1 Å": shown(found["recovered"], 2),
     }
     if "rise_ratio" in found:
-        made["rise / GFN2-xTB"] = spread(found["rise_ratio"], 2)
-        made["force correlation"] = spread(found["force_correlation"], 3)
+        made["rise / GFN2-xTB"] = shown(found["rise_ratio"], 2)
+        made["force correlation"] = shown(found["force_correlation"], 3)
     return made
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import tyro
 from bench_timing import table
 from pages import finish, insert, number
+from seeds import NONE, shown
+from vimpnn_orderings import judged
 from vimpnn_paper import PAPER
 from vimpnn_tables import COUNTS, RESULTS
 
@@ -24,7 +26,6 @@ GOALS = (
 )
 GOAL_MODELS = ("VIMPNN", "VIMPNN, b.i (ours)")
 LABELS = {"re": "RE", "dsc": "DSC Å"}
-NONE: dict[str, Any] = {"mean": None, "std": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +40,6 @@ class Config:
     """Write nothing; exit with status 1 where the page is not what the files give."""
 
 
-def spread(values: dict[str, Any], digits: int) -> str:
-    """Mean ± standard deviation over the seeds."""
-    if values["mean"] is None:
-        return "–"
-    text = f"{values['mean']:.{digits}f}"
-    return text if values["std"] is None else f"{text} ± {values['std']:.{digits}f}"
-
-
 def in_milli(values: dict[str, Any]) -> dict[str, Any]:
     """Mean and standard deviation times 1,000."""
     return {name: values[name] and 1e3 * values[name] for name in ("mean", "std")}
@@ -57,22 +50,22 @@ def rows_of(name: str, record: dict[str, Any]) -> list[dict[str, Any]]:
     made, counts = [], counts_of(record["rows"])
     for model, row in record["rows"].items():
         paper = PAPER.get(name, {}).get(model, (None, None, None))
-        shown = ["–" if value is None else f"{value:g}" for value in paper]
+        published = ["–" if value is None else f"{value:g}" for value in paper]
         made.append(
             {
                 "model": model,
-                "MAE eV": spread(row["mae"], 3),
-                "meV/atom": spread(in_milli(row["mae_per_atom"]), 1),
-                "MSE eV²": spread(row["mse"], 3),
-                "RE": spread(row["re"], 5),
+                "MAE eV": shown(row["mae"], 3),
+                "meV/atom": shown(in_milli(row["mae_per_atom"]), 1),
+                "MSE eV²": shown(row["mse"], 3),
+                "RE": shown(row["re"], 5),
                 "RE, std over points": number(row["std_over_points"]["re"], 5),
-                "DSC Å": spread(row["dsc"], 4),
-                "MAE eV, between": spread(row.get("mae_between", NONE), 3),
-                "DSC Å, between": spread(row.get("dsc_between", NONE), 4),
+                "DSC Å": shown(row["dsc"], 4),
+                "MAE eV, between": shown(row.get("mae_between", NONE), 3),
+                "DSC Å, between": shown(row.get("dsc_between", NONE), 4),
                 **{title: str(row.get(name, 0)) for name, title in counts.items()},
-                "paper: MAE": shown[0],
-                "RE ": shown[1],
-                "DSC": shown[2],
+                "paper: MAE": published[0],
+                "RE ": published[1],
+                "DSC": published[2],
                 "seeds": row["seeds"],
                 "epochs": ", ".join(map(str, sorted(set(row["epochs"])))),
                 "minutes": f"{row['minutes']:.0f}",
@@ -136,12 +129,12 @@ def goals(results: Path) -> str:
                     "metric": LABELS[metric],
                     "goal": f"≤ {limit:g}",
                     "model": model,
-                    "ours": spread(ours, digits),
+                    "ours": shown(ours, digits),
                     "reached": verdict(ours["mean"], limit, equal=True),
-                    "MPNN": spread(theirs, digits),
+                    "MPNN": shown(theirs, digits),
                     "better than MPNN": verdict(ours["mean"], theirs["mean"]),
-                    "ours, between": spread(ours_between, digits),
-                    "MPNN, between": spread(theirs_between, digits),
+                    "ours, between": shown(ours_between, digits),
+                    "MPNN, between": shown(theirs_between, digits),
                     "better, between": verdict(ours_between["mean"], theirs_between["mean"]),
                 }
             )
@@ -170,6 +163,7 @@ def main(config: Config) -> None:
     for file in files:
         made = insert(made, file.stem, section(file.stem, json.loads(file.read_text("utf-8"))), config.page)
     made = insert(made, "goals", goals(config.results), config.page)
+    made = insert(made, "orderings", table(judged(config.results)), config.page)
     finish(config.page, made, check=config.check, command="experiments/render_vimpnn.py")
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seeds import spread
+
 from jphys import runs
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "vimpnn"
@@ -34,16 +36,6 @@ def size_of(preset: str, given: int | None, *, full: int, smoke: int) -> int:
 def folder_of(output: Path | None, trainings: Path, *, whole: bool) -> Path:
     """Where results go: as asked, else docs/results/vimpnn for those that the page shows."""
     return output or (RESULTS if whole else trainings)
-
-
-def spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and sample standard deviation of what is known, and all values."""
-    known = [value for value in values if value is not None]
-    return {
-        "mean": statistics.mean(known) if known else None,
-        "std": statistics.stdev(known) if len(known) > 1 else None,
-        "values": list(values),
-    }
 
 
 def over_seeds(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -170,6 +170,23 @@ def test_goals_without_an_answer_are_shown_as_such(module, tmp_path):
     assert lines[1].split(" | ")[5:] == ["yes", "0.0200", "yes", "0.0300", "0.0100", "**no** |"]
 
 
+def test_an_ordering_is_open_until_the_seeds_decide(module, monkeypatch, tmp_path):
+    script = module("vimpnn_orderings")
+    low, high = ({"mean": mean, "values": [mean, mean + 0.1, mean - 0.1]} for mean in (1.0, 2.0))
+    high["values"][0] += 0.01  # differences that are all the same say nothing
+    one = {"mean": 3.0, "values": [3.0]}
+    assert script.verdict(low, high, 1).startswith("yes: 1.0 < 2.0, p ")
+    assert script.verdict(high, low, 1).startswith("**no**: 2.0 > 1.0, p ")
+    assert (
+        script.verdict(low, one, 1) == "open: 1.0 < 3.0" and script.verdict(low, low, 1) == "open: 1.0 = 1.0"
+    )
+    assert script.verdict(low, {"mean": None, "values": []}, 1) == "–"
+    (tmp_path / "table9.json").write_text(json.dumps({"rows": {"a": {"mae": low}, "b": {"mae": high}}}))
+    monkeypatch.setattr(script, "ORDERINGS", {"a before b": [("table9", "a", "b")]})
+    (row,) = script.judged(tmp_path)
+    assert row["models"] == "a before b" and row["MAE eV"].startswith("yes") and row["DSC Å"] == "–"
+
+
 def value(mean):
     return {"mean": mean, "std": None}
 
