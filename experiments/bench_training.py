@@ -99,7 +99,7 @@ def with_adamw(run: Run) -> Run:
     optimizer = stacked(optax.chain(optax.clip_by_global_norm(run.config.clip), optax.adamw(1e-3)))
     budget, sizes = budget_for(run.dataset, run.plan), run.data.train.structures.n_atoms
     step = make_step(
-        run.potential, run.config.losses, optimizer, budget, int(sizes.max()), run.config.average, run.mesh
+        run.potential, run.losses, optimizer, budget, int(sizes.max()), run.config.average, run.mesh
     )
     params = jax.tree.map(jax.numpy.copy, run.state.params)
     return dataclasses.replace(run, step=step, state=start_state(params, optimizer))

@@ -21,7 +21,7 @@ from jphys.data import truth
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.engines import gfn2_xtb, make_engine, pyscf_b3lyp
-from jphys.training.setup import split_data
+from jphys.training.parts import split_data
 
 CONTACT = 0.6  # of the covalent radii; closer atoms are not asked
 

@@ -12,14 +12,15 @@ import numpy as np
 
 from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
-from jphys.data.structures import Structures, fingerprint, graphs, take
+from jphys.data.structures import Structures, graphs, take
 from jphys.graph import Graph
 from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.report import summarise
 from jphys.training.config import TrainConfig
 from jphys.training.loop import NonFiniteLoss, train
-from jphys.training.setup import prepare, split_data, trained_on
+from jphys.training.parts import split_data, trained_on
+from jphys.training.setup import prepare
 
 # The rows of table 1, and of figures 2 and 3.
 OBJECTIVES: dict[str, ObjectiveConfig] = {
@@ -82,10 +83,10 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     kept = {"resume": True, "free": ("source",)}  # the data has a fingerprint of its own
     runs.check(folder, config, **kept)
     if done.exists():
-        runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
+        runs.keep_data(folder, data.fingerprints())
         return json.loads(done.read_text("utf-8"))
     runs.start(folder, config, **kept)
-    runs.keep_data(folder, {"sha256": fingerprint(data.train.structures)})
+    runs.keep_data(folder, data.fingerprints())
     run = prepare(config, data)
     try:
         train(run, folder)

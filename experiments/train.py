@@ -24,7 +24,7 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
-from jphys.data.structures import Structures, fingerprint, graphs
+from jphys.data.structures import Structures, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
 from jphys.training.loop import NonFiniteLoss, train
 from jphys.training.setup import Run, prepare
@@ -32,20 +32,28 @@ from jphys.training.setup import Run, prepare
 FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
 
 
-def preset_named() -> str:
-    """The last --preset on the command line, read before the parse because it sets the defaults.
-
-    Raises:
-        ValueError: for an unknown one.
-    """
-    preset = "default"
+def named(name: str, default: str) -> str:
+    """The last value of a flag on the command line, read before the parse because it sets defaults."""
+    found = default
     for word, following in zip(sys.argv[1:], [*sys.argv[2:], ""]):
         flag, given, value = word.partition("=")
-        if flag == "--preset":
-            preset = value if given else following
+        if flag == f"--{name}":
+            found = value if given else following
+    return found
+
+
+def start() -> TrainConfig:
+    """The preset that was asked for, with the losses that its objective has for molecules.
+
+    Raises:
+        ValueError: for an unknown preset or objective.
+    """
+    preset, objective = named("preset", "default"), named("objective", "auto")
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    return preset
+    molecules = {"has_forces": objective == "labels", "periodic": False}
+    losses = choose_objective(objective, preset=preset, **molecules)[1]
+    return dataclasses.replace(PRESETS[preset], losses=losses)
 
 
 def ask(default: TrainConfig) -> TrainConfig:
@@ -55,18 +63,18 @@ def ask(default: TrainConfig) -> TrainConfig:
 
 def parse() -> tuple[TrainConfig, Structures]:
     """Config and data: preset and objective set the defaults, every other flag overrides one of them."""
-    preset = preset_named()
-    asked = ask(PRESETS[preset])  # wrong flags end here, before any data is read
+    default = start()
+    asked = ask(default)  # wrong flags end here, before any data is read
     with_bonds = bool(getattr(asked.model, "bond_mask", False))
     structures = sources.load(asked.data, asked.source, with_bonds=with_bonds)
     objective, losses = choose_objective(
         asked.objective,
-        preset=preset,
+        preset=default.preset,
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
-    config = ask(dataclasses.replace(PRESETS[preset], losses=losses))
-    folder = config.run or Path("runs") / f"{preset}-{objective}-{config.seed}"
+    config = ask(dataclasses.replace(default, losses=losses))
+    folder = config.run or Path("runs") / f"{default.preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures
 
 
@@ -111,10 +119,12 @@ def main() -> None:
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
     kept = {"resume": config.resume, "free": ("report",)}  # a report can be had again, with other sizes
     runs.check(folder, stored, **kept)
+    if config.resume and not folder.exists():
+        print(f"nothing to resume in {folder}: a new run begins")
     import_meanwhile("jphys.figures")
     run = prepare(config, structures)
     runs.start(folder, stored, **kept)
-    runs.keep_data(folder, {"sha256": fingerprint(run.data.train.structures)})
+    runs.keep_data(folder, run.data.fingerprints())
     parts = (run.data.train, run.data.valid, run.data.test)
     count = sum(len(part.structures) for part in parts)
     print(f"{config.data}: {count} structures, objective {config.objective}, run folder {folder}")

@@ -12,13 +12,13 @@ from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, between, split_shapes, take, take_shapes
-from jphys.data.structures import fingerprint
 from jphys.models import MessagePassingConfig
 from jphys.objectives import ObjectiveConfig
 from jphys.reliability.stable_distance import judge
 from jphys.training.config import TrainConfig
 from jphys.training.loop import train
-from jphys.training.setup import Data, prepare, scaled_data
+from jphys.training.parts import Data, scaled_data
+from jphys.training.setup import prepare
 
 Style = Literal["smoke", "fast", "paper"]
 ALL = ("atoms", "orbitals", "scale")
@@ -124,9 +124,10 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
     provenance = parts.train.provenance
     labels = {name: provenance[name] for name in ("engine", "version", "settings")}
     runs.start(folder, config, resume=True)
-    runs.keep_data(folder, labels | {"sha256": fingerprint(parts.train.structures)})
+    data = parts.data()
+    runs.keep_data(folder, labels | data.fingerprints())
     if not done.exists():
-        run = prepare(config, parts.data())
+        run = prepare(config, data)
         train(run, folder)
         potential, params = checkpoint.load(folder / "best")
         lines = runs.read_metrics(folder)

@@ -5,6 +5,7 @@ Every loss returns one value per structure (n_graph,); padding counts 0.
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,8 @@ class ObjectiveConfig:
     """Weights λ of the losses and how structures are displaced. A weight of 0 leaves a loss out.
 
     Raises:
-        ValueError: for a negative weight, a fraction outside [0, 1], a length that is not positive.
+        ValueError: for a weight that is negative, a fraction outside [0, 1], a length that is not positive;
+            for a value that is not finite.
     """
 
     energy: float = 1.0
@@ -77,14 +79,14 @@ class ObjectiveConfig:
     def __post_init__(self):
         weights = "energy mask zero_force bound restore curvature diatomics forces auxiliary"
         for name in weights.split():
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
         for name in ("mask_rate", "still", "thermal", "apart"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         for name in ("noise", "apart_reach", "temperature", "soft", "floor"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
 
     @property
     def uses_prior(self) -> bool:

@@ -28,7 +28,12 @@ PACKAGES = (
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    """Write JSON so that a reader sees the old file or the new one, never half of it.
+
+    Of several processes of a run the first writes, here and in `append_metrics`.
+    """
+    if jax.process_index():
+        return
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)
@@ -79,15 +84,18 @@ def check(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> No
         free: fields that may differ from those of the run.
 
     Raises:
-        ValueError: if the folder is a file, holds a run and `resume` is false, or one of another config.
+        ValueError: if the folder is a file, holds a run and `resume` is false, one of another config, or
+            other files.
     """
     path = folder / "config.json"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"run must be a folder, got the file {folder}")
     if path.exists() and not resume:
         raise ValueError(f"run must be a new folder, or give --resume to continue it, got {folder}")
+    if not path.exists() and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"run must be a new folder or hold a run, got {folder.absolute()} with other files")
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read(path)
         changed = _changed(before, json.loads(json.dumps(configs.encode(config))))
         changed = [name for name in changed if name.split(".")[0] not in free]
         if changed:
@@ -99,7 +107,10 @@ def check(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> No
 def start(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> None:
     """Make the run folder, or go on in the one that was started with the same config: see `check`."""
     check(folder, config, resume=resume, free=free)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"run must be a folder that can be made, got {folder}: {error.strerror}") from error
     write_json(folder / "config.json", configs.encode(config))
     write_json(folder / "environment.json", environment())
 
@@ -107,15 +118,33 @@ def start(folder: Path, config, *, resume: bool, free: Sequence[str] = ()) -> No
 def keep_data(folder: Path, data: dict[str, Any]) -> None:
     """Write data.json, what is known of the data beyond the config; a run goes on with the same data.
 
+    What an older jphys did not write down is not compared.
+
     Raises:
         ValueError: if the folder's run has other data.
     """
     path = folder / "data.json"
     if path.exists():
-        changed = _changed(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(data)))
+        before, now = _read(path), json.loads(json.dumps(data))
+        changed = _changed(before, {name: value for name, value in now.items() if name in before})
         if changed:
             raise ValueError(f"resume must keep the data of {folder}, got others: {', '.join(changed)}")
     write_json(path, data)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object of the run folder.
+
+    Raises:
+        ValueError: naming the file, for anything else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, it is not: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must be a JSON object, got {type(found).__name__}")
+    return found
 
 
 def _changed(before, now, where: str = "") -> list[str]:
@@ -133,6 +162,8 @@ def _changed(before, now, where: str = "") -> list[str]:
 
 def append_metrics(folder: Path, record: dict[str, Any]) -> None:
     """Add one line to metrics.jsonl and see it to the disk."""
+    if jax.process_index():
+        return
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
         file.flush()
@@ -140,12 +171,23 @@ def append_metrics(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The complete lines of metrics.jsonl; a last line that a kill cut short is left out."""
+    """The complete lines of metrics.jsonl; a last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: for a complete line that is not JSON, naming file and line.
+    """
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        if not line.endswith("\n"):
+            continue
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"line {number} of {path} must be JSON, it is not: {error}") from error
+    return found
 
 
 def seconds_so_far(folder: Path) -> float:
@@ -157,6 +199,8 @@ def seconds_so_far(folder: Path) -> float:
 def keep_metrics(folder: Path, last_step: int) -> list[dict[str, Any]]:
     """Drop the lines after `last_step`, which a resumed run writes again; returns the kept ones."""
     kept = [record for record in read_metrics(folder) if record["step"] <= last_step]
+    if jax.process_index():
+        return kept
     path = folder / "metrics.jsonl"
     temporary = path.with_name(path.name + ".part")
     temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -49,8 +49,8 @@ class TransformerConfig:
 
     def __post_init__(self):
         for name in ("channels", "blocks", "heads", "n_basis", "cutoff"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if self.channels % self.heads:
             raise ValueError(f"heads must divide channels {self.channels}, got {self.heads}")
         if self.readout == "cls" and self.cls_token == "none":

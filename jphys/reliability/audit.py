@@ -28,7 +28,7 @@ from jphys.reliability import assembly as assemblies
 from jphys.reliability import recovery as recoveries
 from jphys.reliability.stable_distance import stable_distance_errors
 from jphys.reliability.surface import Surface, SurfaceCalculator, Watched, finite_or_none, surface_of
-from jphys.training.setup import split_data
+from jphys.training.parts import split_data
 
 ELEMENTS = (1, 6, 7, 8, 9)
 FAR = 60.0  # Å between fragments that must not feel each other

@@ -96,7 +96,8 @@ class TrainConfig:
     stop_after_minutes: float = 0.0
     """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
     model: TransformerConfig | MessagePassingConfig = dataclasses.field(default_factory=TransformerConfig)
-    losses: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    losses: ObjectiveConfig | None = None
+    """Weights and displacements; where not given, those of the objective, for the data."""
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def __post_init__(self):
@@ -104,11 +105,11 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         for name in ("structures", "early_stop", "weight_decay", "checkpoint_seconds", "stop_after_minutes"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
         if 0 < self.structures < 3:
             raise ValueError(f"structures must be 0 or at least 3, one for each part, got {self.structures}")
         if not 0 < self.plateau_factor < 1:
@@ -146,16 +147,24 @@ CHANGES: dict[tuple[str, str], dict[str, float]] = {("best-cpu", "physics"): {"f
 
 
 def choose_objective(
-    name: str, *, preset: str = "default", has_forces: bool, periodic: bool
+    name: str, *, preset: str = "default", has_forces: bool, periodic: bool, stable: bool = True
 ) -> tuple[str, ObjectiveConfig]:
     """The objective of that name as the preset has it, or for `auto` the one that fits the data.
+
+    Args:
+        name: physics, paper, energy-only, labels or auto.
+        preset: of the run.
+        has_forces: whether the data has labelled forces.
+        periodic: whether it has crystals.
+        stable: whether its structures, where they have no forces, are stable ones.
 
     Raises:
         ValueError: for an unknown name, or an objective that the data cannot serve.
     """
     table = {**OBJECTIVES, "labels": LABELS}
     if name == "auto":
-        name = "labels" if has_forces else "paper" if periodic else "physics"
+        taken_as_stable = "paper" if periodic else "physics"
+        name = "labels" if has_forces else taken_as_stable if stable else "energy-only"
     if name not in table:
         raise ValueError(f"objective must be one of auto, {', '.join(table)}, got {name!r}")
     if name == "labels" and not has_forces:
@@ -174,7 +183,7 @@ def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, s
             "zero_force, bound, restore and curvature must be 0 for structures that are not all stable"
         )
     if losses.forces and not has_forces:
-        raise ValueError(f"forces must be 0 for data without force labels, got {losses.forces}")
+        raise ValueError(f"losses.forces must be 0 for data without force labels, got {losses.forces}")
     if losses.uses_prior and periodic:
         raise ValueError(
             "restore and curvature must be 0 for crystals: the classical prior is one of free molecules"

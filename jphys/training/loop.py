@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
@@ -15,12 +16,14 @@ from jphys.evaluation import energies, evaluate
 from jphys.graph import Graph
 from jphys.models.potential import Potential, felt_only
 from jphys.training.config import TrainConfig
-from jphys.training.setup import Part, Run
+from jphys.training.parts import Part
+from jphys.training.setup import Run
 from jphys.training.step import StepReport, TrainState
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss or its gradient is not finite; the message names the step and the structures."""
+    """The loss, its gradient or an error of validation or test is not finite; the message names the
+    structures, and for a loss the step."""
 
 
 def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
@@ -38,7 +41,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
         Whether the training is complete: the plan finished, or `early_stop` reached.
 
     Raises:
-        NonFiniteLoss: the run stays at its last checkpoint.
+        NonFiniteLoss: in a step or a validation; the run stays at its last checkpoint.
     """
     config, started = run.config, time.monotonic()
     began = started if began is None else began
@@ -70,13 +73,23 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                 runs.append_metrics(folder, record)
                 bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}", refresh=False)
                 bar.update(done - bar.n)
-                late = 0 < config.stop_after_minutes * 60 < time.monotonic() - began
-                if finished or late or time.monotonic() - saved > config.checkpoint_seconds:
+                late, due = agreed(
+                    0 < config.stop_after_minutes * 60 < time.monotonic() - began,
+                    time.monotonic() - saved > config.checkpoint_seconds,
+                )
+                if finished or late or due:
                     manager.save(done, args=ocp.args.StandardSave(_storable(state)))
                     saved = time.monotonic()
                 if late:
                     break
     return finished or done == len(run.plan)
+
+
+def agreed(*decisions: bool) -> tuple[bool, ...]:
+    """What the first process decides by its clock: all save, and stop, at the same step."""
+    if jax.process_count() == 1:
+        return decisions
+    return tuple(bool(one) for one in multihost_utils.broadcast_one_to_all(np.array(decisions)))
 
 
 def stale(scores: list[float]) -> int:
@@ -142,17 +155,39 @@ def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
 
     Forces are 0 where there are no labels, since all structures are stable then; of scaled structures
     nothing is known, and there is no MAE_F.
+
+    Args:
+        run: whose potential is judged.
+        params: its parameters.
+        part: of the data.
+        made: the graphs of the part.
+
+    Raises:
+        NonFiniteLoss: naming the structures whose energy or forces are not finite.
     """
     if part.scale is not None:
         energy = energies(run.potential, params, made)
+        check_answers(part, np.isfinite(energy))
         return {"mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy)))}
     energy, forces = evaluate(run.potential, params, made)
+    check_answers(part, np.isfinite(energy) & [np.isfinite(one).all() for one in forces])
     labels = part.structures.forces
     error = np.concatenate(forces) - (0.0 if labels is None else labels)
     return {
         "mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy))),
         "mae_force_ev_per_angstrom": float(np.mean(np.abs(error))),
     }
+
+
+def check_answers(part: Part, finite: np.ndarray) -> None:
+    """Refuse errors of structures (m,) whose energy or forces are not finite.
+
+    Raises:
+        NonFiniteLoss: naming them.
+    """
+    if not finite.all():
+        names = ", ".join(part.structures.name[~finite])
+        raise NonFiniteLoss(f"energy and forces must be finite, they are not for {names}")
 
 
 def score(valid: dict[str, float]) -> float:

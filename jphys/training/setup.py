@@ -6,44 +6,22 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jphys.data import references, sources
 from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
-from jphys.data.scaled import ScaledSet
-from jphys.data.splits import split
 from jphys.data.structures import Structures, graphs, take
 from jphys.models import MessagePassingConfig, Potential, make_potential
-from jphys.objectives import members_twice
-from jphys.training.config import TrainConfig, check_losses
+from jphys.objectives import ObjectiveConfig, members_twice
+from jphys.training.config import TrainConfig, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
+from jphys.training.parts import Data, split_data, trained_on
 from jphys.training.step import Step, TrainState, data_mesh, make_step, start_state
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Structures of one part of the split, with their energies relative to the references."""
-
-    structures: Structures
-    energy: np.ndarray  # (m,) float64 eV
-    scale: np.ndarray | None = (
-        None  # (m,) relative to the stable distances; None: all are stable, or forces known
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """The three parts and the per-element energies fitted on the training part."""
-
-    train: Part
-    valid: Part
-    test: Part
-    references: dict[int, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """All that the training loop works on."""
 
-    config: TrainConfig
+    config: TrainConfig  # with the losses of its objective where it named none
+    losses: ObjectiveConfig
     data: Data
     potential: Potential
     dataset: Dataset
@@ -58,37 +36,6 @@ class Run:
     def n_compilations(self) -> int:
         """Programs that the step was compiled into so far; a whole run needs one."""
         return self.step.n_compilations
-
-
-def split_data(structures: Structures, seed: int) -> Data:
-    """80/5/15 by seeded permutation; references by least squares on the training part alone."""
-    train, valid, test = (take(structures, chosen) for chosen in split(len(structures), seed=seed))
-    return referenced(train, valid, test)
-
-
-def scaled_data(train: ScaledSet, valid: ScaledSet, test: ScaledSet) -> Data:
-    """The parts of a set of scaled structures, split by whoever made it."""
-    parts = train, valid, test
-    return referenced(*(part.structures for part in parts), scales=[part.scale for part in parts])
-
-
-def referenced(train: Structures, valid: Structures, test: Structures, scales=(None, None, None)) -> Data:
-    """The parts with energies relative to references fitted by least squares on the training part alone."""
-    fitted = references.fit(train)
-    parts = [
-        Part(part, references.residual_energies(part, fitted), scale)
-        for part, scale in zip((train, valid, test), scales)
-    ]
-    return Data(parts[0], parts[1], parts[2], fitted)
-
-
-def trained_on(config: TrainConfig, structures: Structures | None) -> Structures:
-    """The structures, or those that the config names; as many as the config wants."""
-    structures = sources.load(config.data, config.source) if structures is None else structures
-    if not config.structures:
-        return structures
-    chosen = np.random.default_rng(config.seed).permutation(len(structures))[: config.structures]
-    return take(structures, np.sort(chosen))
 
 
 def fitted_model(config: TrainConfig, data: Data):
@@ -131,19 +78,37 @@ def check_estimates(model: MessagePassingConfig, data: Data) -> None:
         )
 
 
-def check_heads(config: TrainConfig, potential: Potential) -> None:
+def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, ObjectiveConfig]:
+    """The config with its losses, those of its objective for the data where it has none; and they alone.
+
+    Raises:
+        ValueError: for an objective or losses that the data cannot serve.
+    """
+    kind = {
+        "has_forces": data.train.structures.forces is not None,
+        "periodic": bool(data.train.structures.cell.any()),
+        "stable": data.train.scale is None,
+    }
+    name, losses = config.objective, config.losses
+    if losses is None:
+        name, losses = choose_objective(name, preset=config.preset, **kind)
+    check_losses(losses, **kind)
+    return dataclasses.replace(config, objective=name, losses=losses), losses
+
+
+def check_heads(losses: ObjectiveConfig, potential: Potential) -> None:
     """Refuse losses of heads that the model does not have.
 
     Raises:
         ValueError: naming the loss.
     """
-    if config.losses.mask and potential.element_logits is None:
+    if losses.mask and potential.element_logits is None:
         raise ValueError(
-            f"mask must be 0 for a model that predicts no hidden atoms, got {config.losses.mask}"
+            f"losses.mask must be 0 for a model that predicts no hidden atoms, got {losses.mask}"
         )
-    if config.losses.auxiliary and potential.auxiliary is None:
+    if losses.auxiliary and potential.auxiliary is None:
         raise ValueError(
-            f"auxiliary must be 0 for a model that makes no such estimates, got {config.losses.auxiliary}"
+            f"losses.auxiliary must be 0 for a model that makes no such estimates, got {losses.auxiliary}"
         )
 
 
@@ -151,30 +116,28 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     """Data, model, plan and compiled-once step of a run.
 
     Args:
-        config: the run; its `losses` must fit the data.
+        config: the run; its objective, or its `losses` where it names them, must fit the data.
         given: the data where it is already at hand; split where that is done.
+
+    Raises:
+        ValueError: for an objective, losses or a model that the data cannot serve, or too little data.
     """
     data = given if isinstance(given, Data) else split_data(trained_on(config, given), config.seed)
-    check_losses(
-        config.losses,
-        has_forces=data.train.structures.forces is not None,
-        periodic=bool(data.train.structures.cell.any()),
-        stable=data.train.scale is None,
-    )
+    config, losses = with_losses(config, data)
     model = fitted_model(config, data)
     potential, mesh = make_potential(model), data_mesh()
-    check_heads(config, potential)
+    check_heads(losses, potential)
     dataset = make_dataset(
         data.train.structures,
         data.train.energy,
         cutoff=potential.cutoff,
         felt_edges=potential.felt_edges,
         scale=data.train.scale,
-        margin=config.losses.margin,
-        with_prior=config.losses.uses_prior,
+        margin=losses.margin,
+        with_prior=losses.uses_prior,
     )
     sizes, shards = data.train.structures.n_atoms, mesh.size
-    twice = members_twice(config.losses, config.batch_size)
+    twice = members_twice(losses, config.batch_size)
     epochs = [
         plan_epoch(sizes, config.batch_size, shards, config.seed, epoch, twice=twice)
         for epoch in range(config.epochs)
@@ -183,9 +146,10 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     budget = budget_for(dataset, plan)
     params = start_parameters(potential, data.train.structures, config.seed)
     optimizer = make_optimizer(config, len(plan))
-    step = make_step(potential, config.losses, optimizer, budget, int(sizes.max()), config.average, mesh)
+    step = make_step(potential, losses, optimizer, budget, int(sizes.max()), config.average, mesh)
     return Run(
         config=config,
+        losses=losses,
         data=data,
         potential=potential,
         dataset=jax.device_put(dataset, everywhere),

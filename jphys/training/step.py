@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data.loader import Budget, Dataset, take_batch
 from jphys.objectives import ObjectiveConfig, losses
@@ -72,6 +72,7 @@ def make_step(
     A step with a non-finite loss or gradient leaves the state as it was.
     """
     everywhere, spread = PartitionSpec(), PartitionSpec("data")
+    on_all = NamedSharding(mesh, everywhere)  # every host can read it
 
     @partial(
         jax.shard_map,
@@ -107,7 +108,7 @@ def make_step(
         new = TrainState(state.step + 1, params, average, opt_state, state.rate)
         good = jnp.isfinite(total) & jnp.isfinite(norm)
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, state)
-        return kept, StepReport(means, norm, finite)
+        return kept, StepReport(means, norm, jax.lax.with_sharding_constraint(finite, on_all))
 
     made = Step(step)
     return made

@@ -266,7 +266,8 @@ def test_a_model_is_asked_only_for_the_estimates_it_makes(model, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     shared = importlib.import_module("vimpnn_runs")
     config = shared.train_config("smoke", getattr(shared, model), seed=0)
-    check_heads(config, make_potential(config.model))
+    assert config.losses is not None
+    check_heads(config.losses, make_potential(config.model))
     assert (config.losses.auxiliary > 0) == (model == "VIMPNN")
 
 

@@ -20,11 +20,35 @@ from jphys.training.config import (
 )
 from jphys.training.setup import prepare
 
+SMALL = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8)
+
 
 def test_the_data_choose_where_nobody_does():
+    moved = {"has_forces": False, "periodic": False, "stable": False}
+    assert choose_objective("auto", **moved) == ("energy-only", OBJECTIVES["energy-only"])
     assert choose_objective("auto", has_forces=True, periodic=False) == ("labels", LABELS)
     assert choose_objective("auto", has_forces=False, periodic=True) == ("paper", OBJECTIVES["paper"])
     assert choose_objective("auto", has_forces=False, periodic=False) == ("physics", OBJECTIVES["physics"])
+
+
+@pytest.mark.parametrize(
+    ("preset", "objective", "expected"),
+    [
+        ("smoke", "auto", OBJECTIVES["physics"]),
+        ("best-cpu", "auto", dataclasses.replace(OBJECTIVES["physics"], floor=1.8e-4)),
+        ("smoke", "energy-only", OBJECTIVES["energy-only"]),
+    ],
+)
+def test_a_run_without_losses_has_those_of_its_objective(preset, objective, expected):
+    """In a notebook as on the command line."""
+    config = dataclasses.replace(
+        PRESETS[preset], objective=objective, epochs=1, batch_size=8, structures=20, model=SMALL
+    )
+    run = prepare(config, load_small())
+    assert run.losses == run.config.losses == expected
+    assert run.config.objective == objective.replace("auto", "physics")
+    asked = ObjectiveConfig(energy=3.0)
+    assert prepare(dataclasses.replace(config, losses=asked), load_small()).losses == asked
 
 
 def test_a_preset_changes_what_it_says_and_nothing_else():
@@ -71,11 +95,23 @@ def test_reports_that_cannot_be_made_are_refused(values, message):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("weight_decay", -1.0), ("checkpoint_seconds", -1.0), ("stop_after_minutes", math.nan), ("seed", 2**32)],
+    [
+        ("weight_decay", -1.0),
+        ("checkpoint_seconds", -1.0),
+        ("stop_after_minutes", math.nan),
+        ("learning_rate", math.inf),
+        ("seed", 2**32),
+    ],
 )
 def test_values_that_no_run_can_have_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must"):
         TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("config", "name"), [(ObjectiveConfig, "noise"), (TransformerConfig, "cutoff")])
+def test_infinite_values_are_refused(config, name):
+    with pytest.raises(ValueError, match=f"{name} must be positive and finite, got inf"):
+        config(**{name: math.inf})
 
 
 @pytest.mark.parametrize(

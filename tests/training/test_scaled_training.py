@@ -18,7 +18,8 @@ from jphys.models import MessagePassingConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import TrainConfig
 from jphys.training.loop import learning_rate_factor, train
-from jphys.training.setup import prepare, scaled_data
+from jphys.training.parts import scaled_data
+from jphys.training.setup import prepare
 
 MODEL = MessagePassingConfig(channels=8, steps=2, n_basis=8, auxiliary=("atoms", "orbitals", "scale"))
 CONFIG = TrainConfig(
