@@ -18,9 +18,10 @@ from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.report import summarise
 from jphys.training.config import TrainConfig
-from jphys.training.loop import NonFiniteLoss, train
+from jphys.training.loop import train
 from jphys.training.parts import split_data, trained_on
 from jphys.training.setup import prepare
+from jphys.training.validation import NonFiniteLoss
 
 # The rows of table 1, and of figures 2 and 3.
 OBJECTIVES: dict[str, ObjectiveConfig] = {

@@ -26,8 +26,9 @@ from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective
-from jphys.training.loop import NonFiniteLoss, train
+from jphys.training.loop import train
 from jphys.training.setup import Run, prepare
+from jphys.training.validation import NonFiniteLoss
 
 FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jphys
 from jphys import objectives
 from jphys.data.loader import budget_for, make_dataset, take_batch
 from jphys.data.qm9 import load_small
@@ -15,16 +16,21 @@ from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.prior import prior_energy
+from jphys.training.config import LABELS
 
 N_ATOM = 8
 
 
 @pytest.fixture(scope="module")
 def dataset():
+    return small_dataset(cutoff=4.0)
+
+
+def small_dataset(cutoff):
     """Eight of the smallest molecules, CO2-like straight ones among them."""
     small = load_small()
     chosen = take(small, np.flatnonzero(small.n_atoms <= N_ATOM)[:8])
-    return make_dataset(chosen, np.linspace(-1, 1, 8), cutoff=4.0, margin=1.0, with_prior=True)
+    return make_dataset(chosen, np.linspace(-1, 1, 8), cutoff=cutoff, margin=1.0, with_prior=True)
 
 
 def batch_of(dataset, chosen, room=4):
@@ -195,13 +201,17 @@ def test_soft_modes_often_move_alone(thermal_amplitudes):
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradients_of_each_objective(dataset, name):
+@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*OBJECTIVES, "labels"])
+def test_gradients_of_each_objective(name, trained):
     """Finite in every parameter, not zero in any that is trained; padding and empty places count 0."""
+    potential, params = jphys.load("qm9-small") if trained else (make_potential(CONFIG), None)
+    dataset = small_dataset(potential.cutoff)
     graph, labels = batch_of(dataset, [4, -1, 4, 2], room=16)  # one comes twice, for its curvature
-    config = OBJECTIVES[name]
-    potential = make_potential(CONFIG)
-    params = jax.jit(potential.init)(jax.random.key(0), graph)
+    labels = labels._replace(forces=jnp.ones_like(graph.nodes.positions))
+    config = {**OBJECTIVES, "labels": LABELS}[name]
+    if params is None:
+        params = jax.jit(potential.init)(jax.random.key(0), graph)
 
     def total(params):
         found = objectives.losses(potential, params, graph, labels, config, n_atom=N_ATOM, key=KEY)

@@ -15,8 +15,8 @@ from jphys.objectives import MARGIN
 from jphys.reliability import recovery as recoveries
 from jphys.reliability import xtb
 from jphys.training.config import ReportConfig
-from jphys.training.loop import errors
 from jphys.training.setup import Run
+from jphys.training.validation import errors
 
 AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
 
@@ -76,7 +76,7 @@ def summarise(run: Run, folder: Path, *, began: float):
     # Pairs of crystals that come within the cutoff when they are perturbed.
     reach = potential.cutoff + MARGIN * max(config.report.sigmas)
     test = graphs(run.data.test.structures, cutoff=reach)
-    tested = errors(run, params, run.data.test, test)
+    tested = errors(potential, params, run.data.test, test)
     found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
     ended = time.monotonic()
     parts = {f"n_{part}": len(getattr(run.data, part).structures) for part in ("train", "valid", "test")}

@@ -11,19 +11,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jphys import checkpoint, runs
-from jphys.data.structures import graphs
-from jphys.evaluation import energies, evaluate
-from jphys.graph import Graph
-from jphys.models.potential import Potential, felt_only
 from jphys.training.config import TrainConfig
-from jphys.training.parts import Part
 from jphys.training.setup import Run
 from jphys.training.step import StepReport, TrainState
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss, its gradient or an error of validation or test is not finite; the message names the
-    structures, and for a loss the step."""
+from jphys.training.validation import NonFiniteLoss, errors, part_graphs, score
 
 
 def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
@@ -64,7 +55,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                 record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - started}
                 if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
                     average = jax.device_get(state.average)  # for one device, as `checkpoint.load` gives it
-                    record["valid"] = errors(run, average, run.data.valid, valid)
+                    record["valid"] = errors(run.potential, average, run.data.valid, valid)
                     scores.append(score(record["valid"]))
                     if scores[-1] <= min(scores):
                         checkpoint.save(folder / "best", run.potential, average)
@@ -109,11 +100,6 @@ def learning_rate_factor(config: TrainConfig, scores: list[float], factor: jax.A
     return factor * config.plateau_factor
 
 
-def part_graphs(potential: Potential, part: Part) -> list[Graph]:
-    """Graphs of the structures as they are, with no more edges than the potential feels."""
-    return felt_only(potential, graphs(part.structures, cutoff=potential.cutoff, all_pairs=False))
-
-
 def segment(run: Run, state: TrainState, start: int, end: int):
     """Steps start … end of the plan; the host waits for the device once, at the end.
 
@@ -148,51 +134,6 @@ def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
         raise NonFiniteLoss(
             f"{what} must be finite, got {report.losses['total']} at step {number} for {names}"
         )
-
-
-def errors(run: Run, params, part: Part, made: list[Graph]) -> dict[str, float]:
-    """MAE_E in meV per structure and MAE_F in eV/Å per component.
-
-    Forces are 0 where there are no labels, since all structures are stable then; of scaled structures
-    nothing is known, and there is no MAE_F.
-
-    Args:
-        run: whose potential is judged.
-        params: its parameters.
-        part: of the data.
-        made: the graphs of the part.
-
-    Raises:
-        NonFiniteLoss: naming the structures whose energy or forces are not finite.
-    """
-    if part.scale is not None:
-        energy = energies(run.potential, params, made)
-        check_answers(part, np.isfinite(energy))
-        return {"mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy)))}
-    energy, forces = evaluate(run.potential, params, made)
-    check_answers(part, np.isfinite(energy) & [np.isfinite(one).all() for one in forces])
-    labels = part.structures.forces
-    error = np.concatenate(forces) - (0.0 if labels is None else labels)
-    return {
-        "mae_energy_mev": float(1e3 * np.mean(np.abs(energy - part.energy))),
-        "mae_force_ev_per_angstrom": float(np.mean(np.abs(error))),
-    }
-
-
-def check_answers(part: Part, finite: np.ndarray) -> None:
-    """Refuse errors of structures (m,) whose energy or forces are not finite.
-
-    Raises:
-        NonFiniteLoss: naming them.
-    """
-    if not finite.all():
-        names = ", ".join(part.structures.name[~finite])
-        raise NonFiniteLoss(f"energy and forces must be finite, they are not for {names}")
-
-
-def score(valid: dict[str, float]) -> float:
-    """What `best` minimises: MAE_E in eV plus MAE_F in eV/Å."""
-    return valid["mae_energy_mev"] / 1e3 + valid.get("mae_force_ev_per_angstrom", 0.0)
 
 
 def restore(run: Run, manager: ocp.CheckpointManager) -> TrainState:

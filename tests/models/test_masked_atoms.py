@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jphys
 from jphys import elements
 from jphys.graph import hide_atoms, make_graph
 from jphys.models import TransformerConfig, make_potential
@@ -21,10 +22,11 @@ HIDDEN = np.array([False, True, True, False, False, False])
 BONDS = [(0, 1, 2), (0, 2, 1), (0, 3, 1), (2, 4, 1), (2, 5, 1)]
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
+@pytest.fixture(scope="module", params=[*CONFIGS, "trained"])
 def logits(request):
-    """A function (species, bonds, params, hidden) -> logits of formamide, and its stirred parameters."""
-    potential = make_potential(CONFIGS[request.param])
+    """A function (species, bonds, params, hidden) -> logits of formamide; stirred or trained parameters."""
+    trained = jphys.load("qm9-small") if request.param == "trained" else None
+    potential = trained[0] if trained else make_potential(CONFIGS[request.param])
     rng = np.random.default_rng(3)
     positions = np.array(
         [[0, 0.4, 0], [1.2, 0.2, 0], [-0.9, -0.6, 0], [-0.4, 1.4, 0], [-0.7, -1.5, -0.2], [-1.9, -0.4, 0.2]]
@@ -40,6 +42,8 @@ def logits(request):
         function = jax.jit(lambda *args: logits_of(*args)) if fresh else score
         return np.asarray(function(params, hide_atoms(graph, hidden)))
 
+    if trained:
+        return compute, trained[1]
     shapes = jax.eval_shape(potential.init, jax.random.key(0), make_graph(SPECIES, positions, bonds=BONDS))
 
     def draw(path, leaf):
@@ -59,7 +63,8 @@ def with_row(params, names, row, change):
 
 def test_shape(logits):
     compute, params = logits
-    assert compute(params).shape == (6, 14)
+    known = len(params["embedding"]["embedding"]) - 1  # its row 0 is that of hidden atoms
+    assert compute(params).shape == (6, known) and known >= 14
 
 
 @pytest.mark.parametrize("others", [(1, 1), (9, 6), (14, 14)])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import jphys
-from jphys.checkpoint import PRETRAINED
 from jphys.derivatives import energy_and_forces
 from jphys.graph import batch, make_graph, pad
 from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
@@ -85,8 +84,6 @@ def random_case(name: str) -> Case:
 
 
 def trained_case() -> Case:
-    if not (PRETRAINED / TRAINED).is_dir():
-        pytest.skip(f"jphys/pretrained/{TRAINED} is not there yet")
     potential, params = jphys.load(TRAINED)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     return Case("trained", potential, params, compiled(potential, params))

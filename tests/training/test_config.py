@@ -24,8 +24,8 @@ SMALL = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8)
 
 
 def test_the_data_choose_where_nobody_does():
-    moved = {"has_forces": False, "periodic": False, "stable": False}
-    assert choose_objective("auto", **moved) == ("energy-only", OBJECTIVES["energy-only"])
+    scaled = choose_objective("auto", has_forces=False, periodic=False, stable=False)
+    assert scaled == ("energy-only", OBJECTIVES["energy-only"])
     assert choose_objective("auto", has_forces=True, periodic=False) == ("labels", LABELS)
     assert choose_objective("auto", has_forces=False, periodic=True) == ("paper", OBJECTIVES["paper"])
     assert choose_objective("auto", has_forces=False, periodic=False) == ("physics", OBJECTIVES["physics"])
