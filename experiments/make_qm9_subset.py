@@ -37,7 +37,8 @@ def main(config: Config) -> None:
     # nobody reads the SMILES once the bonds are known
     qm9_npz.write_npz(config.output, dataclasses.replace(small, smiles=("",) * len(small)))
     print(f"molecules read                {len(everything):>8,}")
-    print(f"uncharacterised, dropped      {everything.n_uncharacterized:>8,}")
+    dropped = everything.n_uncharacterized
+    print(f"uncharacterised, dropped      {'unknown' if dropped is None else f'{dropped:,}':>8}")
     print(f"<= {config.max_heavy_atoms} heavy atoms, written     {len(small):>8,}")
     print(f"bond perception failed        {small.n_single_bonded:>8,}  (kept, all bonds of order 1)")
     print(f"{config.output.name}  {config.output.stat().st_size / 1e6:.2f} MB")

@@ -74,6 +74,9 @@ def parse() -> tuple[TrainConfig, Structures]:
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
+    own = asked.data not in (sources.SHIPPED, sources.WHOLE)
+    if own and asked.objective == "auto" and structures.forces is None:
+        print(f"objective {objective}: no forces in the data: its structures are taken as stable ones")
     config = ask(dataclasses.replace(default, losses=losses))
     folder = config.run or Path("runs") / f"{default.preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jphys.data.contacts import check_apart
 from jphys.data.structures import Structures
 from jphys.elements import check_species
 from jphys.graph import check_atoms
@@ -17,8 +18,9 @@ def load(path) -> Structures:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not readable, no frame, no energy, forces in some frames only, partly periodic, flat cell,
-            unknown element, a charge or open shell, or a value that is not finite; names file and frame.
+        ValueError: a folder, not readable, no frame, no energy, forces in some frames only or under another
+            name, partly periodic, flat cell, unknown element, a charge or open shell, two atoms on one spot,
+            or a value of another shape or not finite; names file and frame.
     """
     path = Path(path)
     frames = _read_frames(path)
@@ -45,12 +47,14 @@ def load(path) -> Structures:
 def _read_frames(path: Path) -> list:
     import ase.io
 
+    if path.is_dir():
+        raise ValueError(f"{path} must be one file of structures, got a folder")
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be a file of structures, there is none")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} must hold at least one frame, got an empty file")
     try:
-        frames = ase.io.read(path, index=":")
+        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
     except Exception as error:  # every format of ASE raises its own
         raise ValueError(
             f"{path}, frame {_n_readable(path)}: must be readable by ASE, got {type(error).__name__}: {error}"
@@ -66,7 +70,7 @@ def _n_readable(path: Path) -> int:
 
     n = 0
     try:
-        for _ in ase.io.iread(path, index=":"):
+        for _ in ase.io.iread(path, index=":", do_not_split_by_at_sign=True):
             n += 1
     except Exception:  # the same error again: only the count is wanted
         return n
@@ -81,11 +85,13 @@ def _check_geometry(atoms, where: str) -> None:
         check_atoms(atoms)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    _check_finite(atoms.positions, "positions", where)
-    if atoms.pbc.all():
-        _check_finite(atoms.cell.array, "cell", where)
+    _check_numbers(atoms.positions, (len(atoms), 3), "positions", where)
+    cell = atoms.cell.array if atoms.pbc.all() else None
+    if cell is not None:
+        _check_numbers(cell, (3, 3), "cell", where)
         if not atoms.cell.volume > 0:
-            raise ValueError(f"{where}: cell must have a volume, got {atoms.cell.array.tolist()}")
+            raise ValueError(f"{where}: cell must have a volume, got {cell.tolist()}")
+    check_apart(atoms.positions, where, cell)
 
 
 def _results(atoms) -> dict:
@@ -96,20 +102,36 @@ def _results(atoms) -> dict:
 def _energy(atoms, where: str) -> float:
     energy = _results(atoms).get("energy", atoms.info.get("energy"))
     if energy is None:
-        raise ValueError(f"{where}: a structure must have an energy (eV, key 'energy'), got none")
-    _check_finite(energy, "energy", where)
+        found = ", ".join(sorted({*_results(atoms), *map(str, atoms.info)})) or "none"
+        raise ValueError(
+            f"{where}: a structure must have an energy (eV, key 'energy'), got the keys: {found}"
+        )
+    _check_numbers(energy, (), "energy", where)
     return float(energy)
 
 
 def _forces(atoms, where: str) -> np.ndarray | None:
+    for name, array in atoms.arrays.items():
+        if "force" in name.lower() and name != "forces" and array.shape == (len(atoms), 3):
+            raise ValueError(
+                f"{where}: forces (eV/Å) must be in a column 'forces', got {name!r}: rename it to 'forces', "
+                "or leave it out"
+            )
     forces = _results(atoms).get("forces", atoms.arrays.get("forces"))
     if forces is not None:
-        _check_finite(forces, "forces", where)
+        _check_numbers(forces, (len(atoms), 3), "forces", where)
     return forces
 
 
-def _check_finite(values, name: str, where: str) -> None:
-    values = np.asarray(values, float)
+def _check_numbers(values, shape: tuple[int, ...], name: str, where: str) -> None:
+    values = np.asarray(values)
+    if values.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{where}: {name} must be {'numbers' if shape else 'a number'}, got {values.tolist()!r}"
+        )
+    if values.shape != shape:
+        wanted = f"have shape {shape}" if shape else "be one number"
+        raise ValueError(f"{where}: {name} must {wanted}, got shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{where}: {name} must be finite, got {values[~np.isfinite(values)][0]}")
 

@@ -45,7 +45,11 @@ def load_stable(path=None) -> ScaledSet:
 
 
 def load_unstable(path=None) -> ScaledSet:
-    """As `load_stable`, but 1,000 clusters at ten scales each."""
+    """As `load_stable`, but 1,000 clusters at ten scales each.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_stable`.
+    """
     return scaled_files.load(UNSTABLE_FILE if path is None else path, scaled_files.UNSTABLE_GROWTH)
 
 

@@ -61,6 +61,9 @@ def make_dataset(
         with_prior: also build the classical prior's terms; for stable molecules only.
         felt_edges: `Potential.felt_edges`; the other edges are left out.
         scale: (m,) relative to the stable distances, where known.
+
+    Raises:
+        ValueError: for structures none of whose edges the model feels, and as `jphys.data.structures.graphs`.
     """
     made = graphs(structures, cutoff=cutoff + margin, all_pairs=margin > 0)
     if felt_edges is not None:

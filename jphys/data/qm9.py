@@ -12,6 +12,7 @@ from jphys.data.qm9_files import read_folder, read_tar, read_uncharacterized
 from jphys.data.qm9_npz import N_MOLECULES, N_UNCHARACTERIZED, Records, read_npz, to_structures, write_npz
 from jphys.data.structures import Structures
 
+N_CHARACTERIZED = N_MOLECULES - N_UNCHARACTERIZED
 SMALL = Path(__file__).with_name("qm9_small.npz")
 _log = logging.getLogger(__name__)
 
@@ -56,17 +57,23 @@ def load(source=None, *, uncharacterized=None, cache_dir=None, with_bonds: bool 
     Raises:
         ConnectionError: nothing cached and no network; says what to fetch, from where, for which argument.
         FileNotFoundError: source or uncharacterized.txt is not there.
-        ValueError: a file is truncated, the wrong one, or damaged; names file and entry.
+        ValueError: a file is truncated, the wrong one, or damaged (names file and entry); what is parsed
+            cannot be kept in cache_dir.
     """
     records = read(source, uncharacterized=uncharacterized, cache_dir=cache_dir)
     return to_structures(qm9_bonds.with_bonds(records) if with_bonds else records)
 
 
 def read(source=None, *, uncharacterized=None, cache_dir=None) -> Records:
-    """As `load`, but the records: with GDB9 numbers, SMILES and the number of molecules left out."""
+    """As `load`, but the records: with GDB9 numbers, SMILES and the number of molecules left out.
+
+    Raises:
+        ConnectionError, FileNotFoundError, ValueError: as `load`.
+    """
     folder = cache_folder(cache_dir)
     records = _read_official(folder) if source is None else _read_local(Path(source), uncharacterized, folder)
-    _log.info("QM9: %d molecules; %d uncharacterised left out", len(records), records.n_uncharacterized)
+    left_out = "unknown how many" if records.n_uncharacterized is None else records.n_uncharacterized
+    _log.info("QM9: %d molecules; %s uncharacterised left out", len(records), left_out)
     return records
 
 
@@ -79,6 +86,7 @@ def _read_official(folder: Path) -> Records:
     cache = folder / "qm9.npz"
     if cache.is_file():
         return read_npz(cache)
+    _check_writable(folder)
     try:
         tar, rejected = (
             download(remote.url, folder / remote.name, size=remote.size, md5=remote.md5)
@@ -88,18 +96,17 @@ def _read_official(folder: Path) -> Records:
         raise ConnectionError(
             f"QM9 could not be downloaded ({error}). Call again to resume, or fetch {TAR.url} as {TAR.name} "
             f"and {UNCHARACTERIZED.url} as {UNCHARACTERIZED.name} yourself and pass the path of "
-            "the tar as source= (--source of train.py), with the list beside it or as uncharacterized=; the "
-            "data qm9-small needs no network"
+            "the tar as source= (--source of train.py), with the list beside it (or in Python as "
+            "uncharacterized=); the data qm9-small needs no network"
         ) from error
     records = read_tar(tar, read_uncharacterized(rejected))
-    counts = (len(records) + records.n_uncharacterized, records.n_uncharacterized)
-    if counts != (N_MOLECULES, N_UNCHARACTERIZED):
+    counts = (len(records), records.n_uncharacterized)
+    if counts != (N_CHARACTERIZED, N_UNCHARACTERIZED):
         raise ValueError(
-            f"{tar} must hold {N_MOLECULES} molecules, {N_UNCHARACTERIZED} of them uncharacterised, "
-            f"got {counts[0]} and {counts[1]}"
+            f"{tar} must hold {N_CHARACTERIZED} characterised and {N_UNCHARACTERIZED} uncharacterised "
+            f"molecules, got {counts[0]} and {counts[1]}"
         )
-    write_npz(cache, records)
-    return records
+    return _kept(cache, records)
 
 
 def _read_local(source: Path, uncharacterized, folder: Path) -> Records:
@@ -111,8 +118,25 @@ def _read_local(source: Path, uncharacterized, folder: Path) -> Records:
     cache = folder / f"qm9-{_fingerprint(source, rejected)}.npz"
     if cache.is_file():
         return read_npz(cache)
+    _check_writable(folder)
     records = (read_folder if source.is_dir() else read_tar)(source, read_uncharacterized(rejected))
-    write_npz(cache, records)
+    return _kept(cache, records)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the minutes of parsing."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.exists(place))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"cache_dir (or $JPHYS_CACHE) must be a folder that can be written, got {folder}: {there} is none"
+        )
+
+
+def _kept(cache: Path, records: Records) -> Records:
+    try:
+        write_npz(cache, records)
+    except OSError as error:  # a full disk: the records are right all the same
+        _log.warning("%s could not be written, QM9 will be read again next time: %s", cache, error)
     return records
 
 
@@ -127,7 +151,7 @@ def _find_uncharacterized(source: Path, given) -> Path:
     raise FileNotFoundError(
         f"{UNCHARACTERIZED.name}, the list of molecules that failed the authors' check, must be given too: "
         f"looked for {' and '.join(map(str, places))}; fetch it from {UNCHARACTERIZED.url} "
-        "and put it there, or pass its path as uncharacterized="
+        "and put it beside the tar or in the folder, or in Python pass its path as uncharacterized="
     )
 
 

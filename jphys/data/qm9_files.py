@@ -11,7 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jphys.data.qm9_npz import ELEMENTS, N_MOLECULES, POSITION_SCALE, Records
+from jphys.data.contacts import check_apart
+from jphys.data.qm9_npz import (
+    ELEMENTS,
+    LARGEST,
+    MAX_ATOMS,
+    N_MOLECULES,
+    POSITION_SCALE,
+    POSITIONS_RULE,
+    Records,
+)
 
 _ENTRY = re.compile(r"dsgdb9nsd_(\d{6})\.xyz")
 # index, then a SMILES of H C N O F and more columns; or the bare index
@@ -42,9 +51,11 @@ def parse_molecule(text: str, entry: str) -> Molecule:
         raise ValueError(
             f"{entry} must be a QM9 xyz file (atom count, gdb number, properties): {error}"
         ) from error
+    if not 1 <= n <= MAX_ATOMS:
+        raise ValueError(f"{entry} must have 1 to {MAX_ATOMS} atoms, got {n}")
     atoms = [line.split() for line in lines[2 : n + 2]]
     # frequencies, SMILES and InChI follow the atoms: one atom more or less than announced shifts them
-    shifted = n < 1 or len(lines) < n + 5 or any(len(row) != 5 for row in atoms)
+    shifted = len(lines) < n + 5 or any(len(row) != 5 for row in atoms)
     if shifted or lines[n + 2].split()[:1] in [[symbol] for symbol in ELEMENTS]:
         raise ValueError(f"{entry} must hold the {n} atoms that its first line announces, got another number")
     return Molecule(
@@ -62,8 +73,9 @@ def _atoms(rows: list[list[str]], entry: str) -> tuple[list[int], np.ndarray]:
         positions = np.array([[_number(x) for x in row[1:4]] for row in rows])
     except ValueError as error:
         raise ValueError(f"{entry}: positions must be numbers: {error}") from error
-    for i in np.flatnonzero(~np.isfinite(positions).all(axis=1)):
-        raise ValueError(f"{entry}: positions must be finite, got {rows[i][1:4]} at atom {i}")
+    for i in np.flatnonzero(~(np.abs(positions) <= LARGEST).all(axis=1)):
+        raise ValueError(f"{entry}: {POSITIONS_RULE}, got {rows[i][1:4]} at atom {i}")
+    check_apart(positions, entry)
     return [ELEMENTS[row[0]] for row in rows], positions
 
 

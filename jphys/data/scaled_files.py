@@ -63,7 +63,12 @@ def load(path, of: str | None = None) -> ScaledSet:
 
 
 def read_table(path) -> ScaledTable:
-    """As `load`, but every shape once and the whole table, with the points that have no energy."""
+    """As `load`, but every shape once and the whole table, with the points that have no energy.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, foreign or inconsistent; names the file and what is wrong.
+    """
     path, arrays = Path(path), read_arrays(path, tuple(_ARRAYS), of="scaled shapes")
     provenance = read_provenance(path, arrays["header"], FORMAT, VERSION, _PROVENANCE, _UNITS)
     _check_shapes(path, arrays)

@@ -69,6 +69,9 @@ def graphs(structures: Structures, *, cutoff: float | None = None, all_pairs: bo
         cutoff: Å; crystals get the pairs closer than it.
         all_pairs: whether molecules get every pair, so that their atoms may move at will; else they are
             treated as crystals are.
+
+    Raises:
+        ValueError: crystals without a cutoff, and what `jphys.graph.make_graph` refuses.
     """
     atom_ends, bond_ends = np.cumsum(structures.n_atoms), np.cumsum(structures.n_bonds)
     made = []

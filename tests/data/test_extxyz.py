@@ -91,6 +91,16 @@ WRONG = {
         r"frame 1: info\['charge'\] must be 0 or absent",
     ),
     "no element": (lambda w: _labelled(_with(w, numbers=[0, 1, 1]), energy=1.0), "frame 1: species must be"),
+    "two atoms on one spot": (
+        lambda w: _labelled(_with(w, positions=w.positions[[0, 1, 1]] + [[0], [0], [1e-4]]), energy=1.0),
+        "frame 1: atoms must be 0.001 Å apart or more, got 0.00017 Å between atoms 1 and 2",
+    ),
+    "an atom on the image of another": (
+        lambda w: _labelled(
+            _with(w, positions=[[0, 0, 0], [3, 0, 0], [0, 9, -9]], pbc=True, cell=[9, 9, 9]), energy=1.0
+        ),
+        "frame 1: atoms must be 0.001 Å apart or more, got 0 Å between atoms 0 and 2",
+    ),
 }
 
 
@@ -120,4 +130,30 @@ def test_truncated_file_names_the_frame(tmp_path, water):
     ase.io.write(path, [_labelled(water, energy=-5.0)] * 3)
     path.write_text("\n".join(path.read_text().splitlines()[:-2]) + "\n")
     with pytest.raises(ValueError, match=r"cut\.extxyz, frame \d: must be readable by ASE"):
+        extxyz.load(path)
+
+
+TEXTS = {
+    "another name": ("force:R:3", "energy=-1.0", "column 'forces', got 'force': rename it to 'forces'"),
+    "a prefix": ("REF_forces:R:3", "energy=-1.0", "column 'forces', got 'REF_forces'"),
+    "capitals": ("DFT_Forces:R:3", "energy=-1.0", "column 'forces', got 'DFT_Forces'"),
+    "both names": ("forces:R:3:ml_force:R:3", "energy=-1.0", "column 'forces', got 'ml_force'"),
+    "one component": ("forces:R:1", "energy=-1.0", r"forces must have shape \(3, 3\), got shape \(3,\)"),
+    "energy of another name": ("a:R:3", "Energy=-1.0", "got the keys: Energy"),
+    "free energy": ("a:R:3", "free_energy=-1.0", "got the keys: free_energy"),
+    "no energy at all": ("a:R:3", "", "got the keys: none"),
+    "text for energy": ("a:R:3", "energy=abc", "energy must be a number, got 'abc'"),
+    "truth for energy": ("a:R:3", "energy=T", "energy must be a number, got True"),
+    "three energies": ("a:R:3", 'energy="1 2 3"', r"energy must be one number, got shape \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_wrong_column_or_key_is_named(case, tmp_path):
+    columns, key, message = TEXTS[case]
+    row = "O 0.0 0.0 {} " + "0.1 " * sum(int(part) for part in columns.split(":")[2::3])
+    head = ["3", f'Properties=species:S:1:pos:R:3:{columns} {key} pbc="F F F"']
+    path = tmp_path / "mine.extxyz"
+    path.write_text("\n".join([*head, *(row.format(z) for z in range(3))]) + "\n")
+    with pytest.raises(ValueError, match=rf"mine\.extxyz, frame 0: .*{message}"):
         extxyz.load(path)

@@ -34,6 +34,9 @@ def test_subset_of_an_official_archive(make_tar, tmp_path):
     made = qm9.load(output)
     assert made.name.tolist() == ["dsgdb9nsd_000001", "dsgdb9nsd_000003"]
     assert made.n_bonds.tolist() == [4, 2]
+    with np.load(output) as archive:
+        np.savez(output, **{key: archive[key] for key in archive if key != "n_uncharacterized"})
+    assert "dropped       unknown" in _run(tmp_path, "--source", output, "--output", tmp_path / "again.npz")
 
 
 @pytest.mark.skipif(not FULL.is_file(), reason="shared/data/qm9.npz is not on this machine")

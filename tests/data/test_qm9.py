@@ -94,6 +94,15 @@ DAMAGES = {
     "no element": ("C\t-0.0126981359", "Xx\t-0.0126981359", "element must be one of H C N O F, got 'Xx'"),
     "too many atoms": ("5\ngdb", "4\ngdb", "must hold the 4 atoms"),
     "too few atoms": ("5\ngdb", "6\ngdb", "must hold the 6 atoms"),
+    "negative number of atoms": ("5\ngdb", "-1\ngdb", "must have 1 to 29 atoms, got -1"),
+    "no molecule": ("5\ngdb", "30\ngdb", "must have 1 to 29 atoms, got 30"),
+    "coordinate beyond int32": ("1.0858041578", "30000.", r"within 21474 Å of the origin, got .*'30000\.'"),
+    "huge coordinate": ("1.0858041578", "1e300", "within 21474 Å of the origin, got .*'1e300'"),
+    "two atoms on one spot": (
+        "-0.540815069\t 1.4475266138\t-0.8766437152",
+        "-0.5238136345\t 1.4379326443\t 0.9063972942",
+        "atoms must be 0.001 Å apart or more, got 0 Å between atoms 3 and 4",
+    ),
     "NaN energy": ("-40.47893\t", "nan\t", "energy U0 must be finite"),
     "another molecule": ("gdb 1\t", "gdb 7\t", "must hold molecule 1, got 7"),
     "another format": ("gdb 1\t", "methane\n", "must be a QM9 xyz file"),
@@ -125,6 +134,15 @@ def test_missing_list_of_rejected_molecules_is_asked_for(make_tar, tmp_path):
         qm9.load(source, uncharacterized=given, cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.parametrize(("kind", "place"), [("make_tar", "."), ("make_folder", "."), ("make_folder", "qm9")])
+def test_list_is_found_where_the_message_asks_for_it(kind, place, request, tmp_path):
+    source = request.getfixturevalue(kind)(uncharacterized=False)
+    with pytest.raises(FileNotFoundError, match="put it beside the tar or in the folder, or in Python pass"):
+        qm9.load(source, cache_dir=tmp_path / "cache")
+    (tmp_path / place / "uncharacterized.txt").write_text("21\n")
+    assert qm9.read(source, cache_dir=tmp_path / "cache").n_uncharacterized == 1
+
+
 def test_wrong_sources_are_refused(make_folder, tmp_path, small):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         qm9.load(tmp_path / "nowhere.tar.bz2", cache_dir=tmp_path)
@@ -137,20 +155,31 @@ def test_wrong_sources_are_refused(make_folder, tmp_path, small):
         qm9.load(tmp_path / "text.tar.bz2", cache_dir=tmp_path)
 
 
-def test_wrong_npz_is_refused(tmp_path):
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other\.npz must hold the arrays index, .* misses index"):
-        qm9.load(tmp_path / "other.npz")
-    (tmp_path / "half.npz").write_bytes(qm9.SMALL.read_bytes()[:200_000])
-    with pytest.raises(ValueError, match=r"half\.npz must be a complete npz file"):
-        qm9.load(tmp_path / "half.npz")
-    with np.load(qm9.SMALL) as archive:
-        arrays = dict(archive)
-    arrays["pos"] = arrays["pos"] * 1.0
-    arrays["pos"][7, 2] = np.nan
-    np.savez(tmp_path / "nan.npz", **arrays)
-    with pytest.raises(ValueError, match=r"nan\.npz: positions must be finite.* in molecule 2"):
-        qm9.load(tmp_path / "nan.npz")
+@pytest.mark.parametrize("kind", ["make_tar", "make_folder"])
+def test_useless_cache_folder_is_refused_before_parsing(kind, request, tmp_path, monkeypatch):
+    def parsed(*_):
+        raise AssertionError("parsed")
+
+    for name in ("read_tar", "read_folder", "download"):
+        monkeypatch.setattr(qm9, name, parsed)
+    (tmp_path / "file").write_text("")
+    source, message = request.getfixturevalue(kind)(), r"cache_dir \(or \$JPHYS_CACHE\).*got .*file.cache: "
+    for chosen in (source, None):
+        with pytest.raises(ValueError, match=message):
+            qm9.load(chosen, cache_dir=tmp_path / "file" / "cache")
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(ValueError, match="must be a folder that can be written"):
+        qm9.load(source, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_full_disk_does_not_lose_what_was_parsed(make_tar, tmp_path, monkeypatch, caplog):
+    def full(path, records):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(qm9, "write_npz", full)
+    assert len(qm9.load(make_tar(), cache_dir=tmp_path / "cache")) == 2
+    assert "could not be written" in caplog.text and "no space left" in caplog.text
 
 
 def test_no_network_says_what_to_fetch(tmp_path, monkeypatch):

@@ -121,6 +121,24 @@ def test_wrong_flags_say_what_is_allowed(tmp_path, refusal, flags, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "periodic", "said"),
+    [
+        ([], False, ["objective physics: no forces in the data: its structures are taken as stable ones"]),
+        ([], True, ["objective paper: no forces in the data: its structures are taken as stable ones"]),
+        (["--objective", "physics"], False, []),  # asked for
+    ],
+)
+def test_structures_without_forces_are_said_to_be_taken_as_stable(tmp_path, refusal, flags, periodic, said):
+    atoms = ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], cell=[9, 9, 9], pbc=periodic)
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
+    ase.io.write(tmp_path / "mine.extxyz", [atoms] * 3)
+    flags = [*flags, "--losses.forces", "1", "--run", str(tmp_path / "run")]
+    printed = refusal("train.py", *TINY, "--data", str(tmp_path / "mine.extxyz"), *flags)
+    assert "forces must be 0 for data without force labels" in printed
+    assert [line for line in printed.splitlines() if "taken as stable" in line] == said
+
+
 @pytest.mark.slow
 def test_user_structures_train_on_their_forces(tmp_path, few):
     done = run(*TINY, *QUICK_REPORT, "--data", str(few), "--run", str(tmp_path / "run"), "--epochs", "2")
