@@ -4,23 +4,23 @@
     python experiments/bench_training.py --peer torchmd-net     # after: pip install torch torchmd-net
 
 Steps of all candidates are interleaved in one run, on the shipped QM9 subset. Compared are medians over the
-rounds of a round's mean. The peer runs in a process of its own, with the C library's own allocation, and
-takes the same batches with the same width, depth, basis, heads, cutoff and optimiser (AdamW); against it our
-energy is read out from the atoms alone.
-Compile times include the first step.
+rounds of a round's mean. An objective with a loss of the curvature gives some molecules two places of a
+batch: costs are per step, and per different molecule of a full batch. The peer runs in a process of its own,
+with the C library's own allocation, and takes the same batches with the same width, depth, basis, heads,
+cutoff and optimiser (AdamW); against it our energy is read out from the atoms alone. Compile times include
+the first step.
 """
 
 import dataclasses
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 import optax
 import peer_torchmd_net
 import tyro
+from bench_steps import Candidate, full_batch, measure, summarise
 
 from jphys import runs
 from jphys.allocation import keep_freed_memory
@@ -35,7 +35,6 @@ from jphys.training.setup import Run, prepare
 from jphys.training.step import make_step, start_state
 
 ENERGY_AND_FORCES = ObjectiveConfig(zero_force=1.0)
-WARM_STEPS = 3  # untimed steps of a candidate at the start; the first of them compiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ class BenchConfig:
     n_basis: int = 32
     """Radial basis functions."""
     batch_size: int = 32
-    """Molecules per step."""
+    """Places of a batch."""
     molecules: int = 0
     """Random molecules of the shipped set to use; 0 for all."""
     rounds: int = 6
@@ -73,16 +72,6 @@ class BenchConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if 0 < self.molecules < 2 * self.batch_size:
             raise ValueError(f"molecules must be 0 or at least two batches, got {self.molecules}")
-
-
-@dataclasses.dataclass
-class Candidate:
-    """One kind of step, and what it took."""
-
-    name: str
-    step: Callable[[int], None]  # step number; returns when the step is done
-    compile_s: float = 0.0
-    seconds: list[float] = dataclasses.field(default_factory=list)
 
 
 def our_run(config: BenchConfig, structures: Structures, losses: ObjectiveConfig, readout) -> Run:
@@ -114,47 +103,7 @@ def our_candidate(name: str, run: Run) -> Candidate:
         state, report = run.step(state, run.dataset, run.plan[number % len(run.plan)], run.key)
         jax.block_until_ready((state, report))
 
-    return Candidate(name, step)
-
-
-def measure(candidates: list[Candidate], rounds: int, steps: int) -> None:
-    """Warm every candidate up, then time all of them in turn, round after round."""
-    for candidate in candidates:
-        start = time.perf_counter()
-        candidate.step(0)
-        candidate.compile_s = time.perf_counter() - start
-        for number in range(1, WARM_STEPS):
-            candidate.step(number)
-    for round_number in range(rounds):
-        for candidate in candidates:
-            time.sleep(0.5)  # threads of the previous candidate that wait for work stop spinning
-            first = round_number * (steps + 1)
-            candidate.step(first)  # caches and thread pools are back from the previous candidate
-            for number in range(first + 1, first + 1 + steps):
-                start = time.perf_counter()
-                candidate.step(number)
-                candidate.seconds.append(time.perf_counter() - start)
-
-
-def summarise(candidates: list[Candidate], config: BenchConfig) -> dict[str, Any]:
-    """Medians over rounds, and the ratios of their molecules per second."""
-    means = {c.name: np.mean(np.reshape(c.seconds, (config.rounds, -1)), axis=1) for c in candidates}
-    median = {name: float(np.median(each)) for name, each in means.items()}
-    table = {
-        c.name: {
-            "molecules_per_s": config.batch_size / median[c.name],
-            "step_ms": 1e3 * median[c.name],
-            "fastest_step_ms": 1e3 * min(c.seconds),
-            "compile_s": c.compile_s,
-        }
-        for c in candidates
-    }
-    dear = ("physics", "energy+forces")
-    ratios = {f"cost of {name} / energy-only": median[name] / median["energy-only"] for name in dear}
-    peers = [name for name in median if name.startswith("torchmd")]
-    ours = [name for name in median if name.startswith("energy+forces, atoms")]
-    ratios |= {f"speed of {our} / {n}": median[n] / median[our] for our in ours for n in peers}
-    return {"steps": table, "ratios": ratios}
+    return Candidate(name, step, full_batch(run.plan))
 
 
 def main() -> None:
@@ -177,11 +126,11 @@ def main() -> None:
         run = made["energy+forces, atoms"]
         candidates.append(our_candidate("energy+forces, atoms, AdamW", with_adamw(run)))
         candidates += [
-            Candidate(f"torchmd-net {kind}", peer_torchmd_net.start(kind, run))
+            Candidate(f"torchmd-net {kind}", peer_torchmd_net.start(kind, run), full_batch(run.plan))
             for kind in peer_torchmd_net.KINDS
         ]
     measure(candidates, config.rounds, config.steps)
-    found = summarise(candidates, config)
+    found = summarise(candidates, config.rounds)
     for name, row in found["steps"].items():
         print(
             f"{name:40s} {row['molecules_per_s']:7.0f} molecules/s  {row['step_ms']:7.1f} ms"
@@ -190,7 +139,7 @@ def main() -> None:
     for name, ratio in found["ratios"].items():
         print(f"{name:60s} {ratio:5.2f}")
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    settings = dataclasses.asdict(config) | {"output": str(config.output)}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "output"}
     runs.write_json(config.output, {"environment": runs.environment(), "config": settings, **found})
 
 

@@ -6,6 +6,7 @@ Without --source the official distribution is downloaded (86 MB). From the tar i
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,4 +46,7 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, OSError) as error:  # no such file, no network
+        sys.exit(f"error: {error}")

@@ -1,7 +1,31 @@
-"""What the render_*.py scripts share: tables between the markers of a page, numbers that may be missing."""
+"""What the render_*.py scripts share: stored JSON, tables between the markers of a page, numbers that may be
+missing."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+def stored(folder: Path = RESULTS) -> tuple[Path, ...]:
+    """The JSON files of a folder, by name."""
+    return tuple(sorted(folder.glob("*.json")))
+
+
+def read_json(path: Path, argument: str) -> Any:
+    """The file as JSON.
+
+    Raises:
+        ValueError: for a file that is not there or is no JSON; naming it, or the argument that gave it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{argument} must be existing files, got {path}")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, got: {error}") from error
 
 
 def number(value: float | None, digits: int) -> str:

@@ -10,6 +10,7 @@ comes from the run's summary.json. Afterwards: experiments/render_results.py.
 import dataclasses
 import json
 import shutil
+import string
 import sys
 from pathlib import Path
 
@@ -28,7 +29,8 @@ with zero-point energy, relative to fitted energies per element (`jphys.referenc
   {data[n_test]} to test, split by seed {seed}. QM9, Ramakrishnan et al. 2014
   (doi:10.1038/sdata.2014.22), CC0. Stable structures only: no force, no displaced structure and no other
   engine gave a label.
-- **Objective**: `{objective}`, preset `{preset}`, {epochs} epochs, {minutes:.0f} minutes on {device}.
+- **Objective**: `{objective}`, preset `{preset}`, {epochs} epochs,
+  {minutes:.0f} minutes (JAX devices: {device}).
 - **Model**: physics-driven Transformer with parametric pair energies, {n_parameters} parameters.
 
 | measured on the test part | |
@@ -45,6 +47,15 @@ with zero-point energy, relative to fitted energies per element (`jphys.referenc
   conformer knows little about another.
 - Energies contain the zero-point energy, as QM9's U0 does.
 """
+
+RECOVERY_ROW = (
+    "| ΔP, σ = {sigma} Å, fmax {fmax} eV/Å | mean {distance[mean]:.3f} Å, median {distance[median]:.3f} Å, "
+    "{percent:.0f} % below 0.1 Å |\n"
+)
+XTB_ROW = (
+    "| against GFN2-xTB, σ = {sigma} Å | median rise ratio {median_rise_ratio:.2f}, "
+    "force correlation {force_correlation:.3f}, slope {force_slope:.2f} |\n"
+)
 
 SCALED_CARD = """# {name}
 
@@ -81,19 +92,30 @@ class Config:
     """Name for `jphys.load`."""
 
 
+class Card(string.Formatter):
+    """Fills a card in; a statistic that is undefined is a dash.
+
+    >>> Card().format("{mean:.1f} {median:.1f}", mean=1.23, median=None)
+    '1.2 –'
+    """
+
+    def format_field(self, value, format_spec):
+        return "–" if value is None else super().format_field(value, format_spec)
+
+
 def measured_rows(summary: dict) -> str:
     """Recovery and the comparison with GFN2-xTB as rows of the card's table."""
-    rows = [
-        f"| ΔP, σ = {row['sigma']} Å, fmax {row['fmax']} eV/Å | mean {row['distance']['mean']:.3f} Å, median "
-        f"{row['distance']['median']:.3f} Å, {100 * row['recovered']:.0f} % below 0.1 Å |"
-        for row in summary["recovery"]["rows"]
-    ]
-    for row in (summary["xtb"] or {"sigmas": []})["sigmas"]:
-        rows.append(
-            f"| against GFN2-xTB, σ = {row['sigma']} Å | median rise ratio {row['median_rise_ratio']:.2f}, "
-            f"force correlation {row['force_correlation']:.3f}, slope {row['force_slope']:.2f} |"
-        )
-    return "".join(row + "\n" for row in rows)
+    recovered, judged = summary["recovery"]["rows"], (summary["xtb"] or {"sigmas": []})["sigmas"]
+    rows = [Card().format(RECOVERY_ROW, percent=100 * row["recovered"], **row) for row in recovered]
+    return "".join(rows + [Card().format(XTB_ROW, **row) for row in judged])
+
+
+def card(name: str, summary: dict) -> str:
+    """The card of a run of train.py, or of one with scaled structures."""
+    if "style" in summary:
+        return Card().format(SCALED_CARD, name=name, **summary)
+    minutes, rows = summary["seconds"]["train"] / 60, measured_rows(summary)
+    return Card().format(CARD, name=name, minutes=minutes, rows=rows, **summary)
 
 
 def main(config: Config) -> None:
@@ -103,13 +125,9 @@ def main(config: Config) -> None:
     summary = json.loads(path.read_text(encoding="utf-8"))
     potential, params = checkpoint.load(config.run / "best")
     target = ROOT / "jphys" / "pretrained" / config.name
+    print(checkpoint.save(target, potential, params, card=card(config.name, summary)))
     if "style" in summary:
-        card = SCALED_CARD.format(name=config.name, **summary)
-        print(checkpoint.save(target, potential, params, card=card))
         return
-    minutes = summary["seconds"]["train"] / 60
-    card = CARD.format(name=config.name, minutes=minutes, rows=measured_rows(summary), **summary)
-    print(checkpoint.save(target, potential, params, card=card))
     results = ROOT / "docs" / "results"
     results.mkdir(parents=True, exist_ok=True)
     print(shutil.copy(path, results / f"{config.name}.json"))

@@ -7,15 +7,12 @@ With --check nothing is written: the exit status says whether all pages are what
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import render_bench
 import render_reliability
 import render_results
 import render_vimpnn
 import tyro
-
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +25,10 @@ class Config:
 
 def main(config: Config) -> None:
     """README.md, docs/results.md, docs/vimpnn.md, docs/performance.md."""
-    trainings, measured = (tuple(sorted(folder.glob("*.json"))) for folder in (RESULTS, RESULTS / "bench"))
-    render_results.main(render_results.Config(trainings, check=config.check))
+    render_results.main(render_results.Config(check=config.check))
     render_reliability.main(render_reliability.Config(check=config.check))
     render_vimpnn.main(render_vimpnn.Config(check=config.check))
-    render_bench.main(render_bench.Config(measured, check=config.check))
+    render_bench.main(render_bench.Config(check=config.check))
 
 
 if __name__ == "__main__":

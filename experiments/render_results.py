@@ -1,18 +1,18 @@
 """Render the table of results in README.md from the summary.json files of runs.
 
-    python experiments/render_results.py docs/results/*.json
+    python experiments/render_results.py                 # of docs/results/*.json
 
 With --check nothing is written: the exit status says whether the table is up to date.
 """
 
 import dataclasses
-import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tyro
-from pages import finish, insert
+from pages import finish, insert, read_json, stored
 
 HEADS = (
     *("training", "MAE_E meV", "MAE_F eV/Å", "ΔP Å, σ=0.1, mean", "ΔP < 0.1 Å", "rise / GFN2-xTB, σ=0.05"),
@@ -29,12 +29,16 @@ PRESETS, OBJECTIVES = ("default", "best-cpu", "qm9-gpu"), ("physics", "paper", "
 class Config:
     """Which runs to show, and where."""
 
-    summaries: tyro.conf.Positional[tuple[Path, ...]]
+    summaries: tyro.conf.Positional[tuple[Path, ...]] = dataclasses.field(default_factory=stored)
     """summary.json files; runs that differ only in their seed share a row."""
     readme: Path = Path(__file__).parents[1] / "README.md"
     """File with the table between its two markers."""
     check: bool = False
     """Write nothing; exit with status 1 where the table is not what the summaries give."""
+
+    def __post_init__(self):
+        if not self.summaries:
+            raise ValueError("summaries must be at least one file, got none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +50,6 @@ class Run:
     seed: int
     device: str
     values: tuple[float | None, ...]  # one per column after the first
-
-
-def read_json(path: Path) -> dict:
-    """The file as JSON."""
-    if not path.is_file():
-        raise ValueError(f"summaries must be existing files, got {path}")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON, got: {error}") from error
 
 
 def entry(record, where, *keys: str):
@@ -88,7 +82,7 @@ def row_at(record, where, *keys: str, **wanted: float) -> dict:
 
 def read(path: Path) -> Run:
     """One run, from its summary.json."""
-    record = read_json(path)
+    record = read_json(path, "summaries")
     recovery = row_at(record, path, "recovery", "rows", sigma=0.1, fmax=0.01)
     values = (
         number(record, path, "test", "mae_energy_mev"),
@@ -116,8 +110,6 @@ def judged(record: dict, path: Path) -> list[float | None]:
 
 def render(runs: Sequence[Run]) -> str:
     """The table as markdown; goals of a preset stand above its runs."""
-    if not runs:
-        return ""
     groups = sorted({run.group for run in runs}, key=order)
     several = len({group[3] for group in groups}) > 1
     lines, last = [line(HEADS), line(["---"] + ["---:"] * (len(HEADS) - 1))], None
@@ -129,8 +121,9 @@ def render(runs: Sequence[Run]) -> str:
     devices = ", ".join(sorted({run.device for run in runs}))
     lines += [
         "",
-        f"Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given; on {devices}."
-        " Minutes are those of the quickest seed: other work on the machine only adds.",
+        "Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given. Devices of JAX:"
+        f" {devices}, all cores of a processor being one. Minutes are those of the quickest seed, without the"
+        " start of Python and the imports: other work on the machine only adds.",
     ]
     return "\n".join(lines)
 
@@ -181,10 +174,11 @@ def main(config: Config) -> None:
     """Render, then write or compare."""
     rows = render([read(path) for path in config.summaries])
     made = insert(config.readme.read_text("utf-8"), "results", rows, config.readme)
-    finish(
-        config.readme, made, check=config.check, command="experiments/render_results.py docs/results/*.json"
-    )
+    finish(config.readme, made, check=config.check, command="experiments/render_results.py")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

@@ -7,6 +7,7 @@ With --check nothing is written: the exit status says whether the page is up to 
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,4 +169,7 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

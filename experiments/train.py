@@ -7,7 +7,8 @@
 
 Writes a run folder: config.json, environment.json, metrics.jsonl, checkpoints/, best/ (for `jphys.load`),
 summary.json, recovery.npz and figures/. A killed run goes on with --resume.
-The list uncharacterized.txt lies beside the tar.
+The list uncharacterized.txt lies beside the tar. Minutes, of summary.json too, are those after the start of
+Python and the imports, which take some seconds more.
 """
 
 import dataclasses
@@ -138,7 +139,7 @@ def main() -> None:
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"
         )
         return
-    print_report(*report(run, folder, began - earlier), folder)
+    print_report(*report(run, folder, began - earlier), run, folder)
 
 
 def import_meanwhile(module: str) -> None:
@@ -151,14 +152,23 @@ def known(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def print_report(summary: dict, table: str, folder: Path) -> None:
+def why_not_compared(run: Run) -> str:
+    """What kept the report from comparing the surface with GFN2-xTB."""
+    if not run.config.report.xtb_molecules:
+        return "report.xtb_molecules is 0"
+    if run.data.test.structures.cell.any():
+        return "needs free molecules, got crystals"
+    return "needs tblite: pip install -e '.[engines]'"
+
+
+def print_report(summary: dict, table: str, run: Run, folder: Path) -> None:
     """The numbers of the run, readable."""
     test, seconds = summary["test"], summary["seconds"]
     energy, force = test["mae_energy_mev"], test["mae_force_ev_per_angstrom"]
     print(f"\nMAE_E {energy:.1f} meV   MAE_F {force:.4f} eV/Å   (test)")
     print(table)
     if summary["xtb"] is None:
-        print("GFN2-xTB comparison: not made (needs tblite: pip install -e '.[engines]', and free molecules)")
+        print(f"GFN2-xTB comparison: not made ({why_not_compared(run)})")
     else:
         for row in summary["xtb"]["sigmas"]:
             print(
@@ -169,7 +179,7 @@ def print_report(summary: dict, table: str, folder: Path) -> None:
         bands = summary["xtb"]["curvature"]["bands"]
         shown = (f"{row['median_ratio']:.2f} ({row['to']:g})" for row in bands if row["n"])
         print(f"curvature at rest / GFN2-xTB, up to so many eV/Å²: {', '.join(shown)}")
-    print(f"{seconds['total'] / 60:.1f} minutes, summary and figures in {folder}")
+    print(f"{seconds['total'] / 60:.1f} minutes after the imports, summary and figures in {folder}")
 
 
 if __name__ == "__main__":

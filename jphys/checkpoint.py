@@ -8,7 +8,9 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,13 @@ from jphys.version import VERSION
 FORMAT = "jphys checkpoint 1"
 UNITS = {"energy": "eV", "length": "Å"}
 PRETRAINED = Path(__file__).parent / "pretrained"
+LEFT_OVER = 3600.0  # seconds without a change, longer than any save takes
 
 
 def save(path, potential: Potential, params: Params, *, card: str | None = None) -> Path:
     """Write a potential to the folder `path`: complete or not at all.
 
-    A checkpoint already there is replaced.
+    A checkpoint already there is replaced. What killed saves to `path` left behind is removed after an hour.
 
     Args:
         path: the folder; its parents are made.
@@ -72,6 +75,7 @@ def save(path, potential: Potential, params: Params, *, card: str | None = None)
         if card is not None:
             (fresh / "card.md").write_text(card, "utf-8")
         _put_in_place(fresh, path)
+        _remove_left_over(path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return path
@@ -177,3 +181,17 @@ def _put_in_place(fresh: Path, path: Path) -> None:
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove the temporary folders of saves to `path` that a kill ended, on whatever machine."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"(new|old)-\d+")
+    for folder in path.parent.glob(".*"):
+        if not ours.fullmatch(folder.name):
+            continue
+        try:
+            age = time.time() - folder.stat().st_mtime
+        except FileNotFoundError:  # another save has just removed its own
+            continue
+        if age > LEFT_OVER:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -103,6 +103,16 @@ def test_failed_save_leaves_the_old_one(trained, folder, monkeypatch):
     assert os.listdir(folder.parent) == ["model"]
 
 
+def test_what_killed_saves_left_is_removed_and_nothing_else(trained, tmp_path):
+    names = (".model.new-17", ".model.old-18", ".model.new-19", ".model.new-mine", ".other.new-17")
+    for name in names:
+        (tmp_path / name).mkdir()
+        if name != ".model.new-19":  # perhaps a save that goes on in another process
+            os.utime(tmp_path / name, (0, 0))
+    jphys.save(tmp_path / "model", *trained)
+    assert sorted(os.listdir(tmp_path)) == [".model.new-19", ".model.new-mine", ".other.new-17", "model"]
+
+
 def test_foreign_config_is_refused(trained, tmp_path):
     foreign = dataclasses.replace(trained[0], config=dataclasses.make_dataclass("Mine", ["size"])(3))
     with pytest.raises(ValueError, match=r"potential\.config must be one of TransformerConfig.*got Mine"):

@@ -1,6 +1,8 @@
 """The report at the end of a run: errors, recovery, and the comparison with GFN2-xTB."""
 
+import dataclasses
 import importlib.util
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import jax
 
 from jphys import checkpoint, runs
+from jphys import config as configs
 from jphys.data.structures import graphs
 from jphys.graph import Graph
 from jphys.objectives import MARGIN
@@ -64,11 +67,13 @@ def summarise(run: Run, folder: Path, *, began: float):
 
     Args:
         run: the run, trained; its config says how much is measured.
-        folder: of the run.
-        began: when it began by `time.monotonic`, less the time of the processes before this one.
+        folder: of the run, begun by `runs.start`.
+        began: when it began by `time.monotonic`, less the time of the processes before this one;
+            `seconds.total` counts from there.
 
     Returns:
-        The summary, the recovery, the molecules that were relaxed, and the parameters.
+        The summary, with the settings of the run and the environment it began in; the recovery, the molecules
+        that were relaxed, and the parameters.
     """
     config, started = run.config, time.monotonic()
     # The potential of the run, not the equal one of the checkpoint: what it compiled serves here, too.
@@ -79,13 +84,17 @@ def summarise(run: Run, folder: Path, *, began: float):
     tested = errors(potential, params, run.data.test, test)
     found, chosen, judged = report(potential, params, test, config.report, key=jax.random.key(config.seed))
     ended = time.monotonic()
+    # Of the start: the checkout may have another revision by now.
+    environment = json.loads((folder / "environment.json").read_text("utf-8"))
+    # Without what belongs to this machine and call.
+    settings = dataclasses.replace(config, run=None, source=None, resume=False, stop_after_minutes=0.0)
     parts = {f"n_{part}": len(getattr(run.data, part).structures) for part in ("train", "valid", "test")}
     summary = {
         "preset": config.preset,
         "objective": config.objective,
         "seed": config.seed,
         "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "device": runs.environment()["device"],
+        "device": environment["device"],
         "seconds": {
             "train": runs.seconds_so_far(folder),
             "report": ended - started,
@@ -96,6 +105,8 @@ def summarise(run: Run, folder: Path, *, began: float):
         "data": {"name": config.data, **parts},
         "test": tested,
         **judged,
+        "settings": configs.encode(settings),
+        "environment": environment,
     }
     runs.write_json(folder / "summary.json", summary)
     recoveries.save_recovery(found, folder / "recovery.npz")

@@ -1,5 +1,6 @@
 """experiments/bench_training.py at its smallest size, in a process of its own."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jphys.compiling import quick_environment
@@ -31,12 +33,39 @@ def test_ratios_are_those_of_the_medians(tmp_path):
     found = json.loads((tmp_path / "bench.json").read_text())
     steps = found["steps"]
     assert set(steps) == {"energy-only", "physics", "energy+forces"}
+    # Of four places `physics` has two for one molecule: three different ones.
+    assert {name: row["molecules"] for name, row in steps.items()} == {
+        "energy-only": 4,
+        "physics": 3,
+        "energy+forces": 4,
+    }
     for row in steps.values():
-        assert row["molecules_per_s"] * row["step_ms"] == pytest.approx(4 * 1e3)
+        assert row["molecules_per_s"] * row["step_ms"] == pytest.approx(row["molecules"] * 1e3)
         assert row["compile_s"] * 1e3 > row["step_ms"] >= row["fastest_step_ms"] > 0
-    ratio = steps["energy-only"]["molecules_per_s"] / steps["physics"]["molecules_per_s"]
-    assert found["ratios"]["cost of physics / energy-only"] == pytest.approx(ratio)
-    assert f"{ratio:5.2f}" in done.stdout
+    per_step = steps["physics"]["step_ms"] / steps["energy-only"]["step_ms"]
+    assert found["ratios"]["cost of physics / energy-only, per step"] == pytest.approx(per_step)
+    assert found["ratios"]["cost of physics / energy-only, per molecule"] == pytest.approx(per_step * 4 / 3)
+    assert f"{per_step * 4 / 3:5.2f}" in done.stdout
+    assert "output" not in found["config"]  # a path of this machine
+
+
+def test_costs_are_per_different_molecule(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    bench_steps = importlib.import_module("bench_steps")
+    plan = np.array([[[4, 4, 1, 2]], [[0, 0, 3, -1]]])
+    seconds = {"energy-only": (1, 4), "physics": (3, bench_steps.full_batch(plan)), "energy+forces": (2, 4)}
+    candidates = [
+        bench_steps.Candidate(name, lambda number: None, molecules, seconds=[each, each])
+        for name, (each, molecules) in seconds.items()
+    ]
+    found = bench_steps.summarise(candidates, rounds=2)
+    assert found["steps"]["physics"]["molecules_per_s"] == 1.0
+    assert found["ratios"] == {
+        "cost of physics / energy-only, per step": 3.0,
+        "cost of physics / energy-only, per molecule": 4.0,
+        "cost of energy+forces / energy-only, per step": 2.0,
+        "cost of energy+forces / energy-only, per molecule": 2.0,
+    }
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchmdnet") is not None, reason="the peer is installed")

@@ -108,6 +108,12 @@ def test_molecules_that_cannot_be_chosen(refusal, monkeypatch, tmp_path, argumen
     assert message in refusal("make_augmented_qm9.py", *arguments)
 
 
+def test_a_source_that_is_not_there_is_one_line(refusal, tmp_path):
+    output = tmp_path / "small.npz"
+    message = refusal("make_qm9_subset.py", "--source", str(tmp_path / "none"), "--output", str(output))
+    assert "error: source must be a tar.bz2, folder or npz of QM9" in message and not output.exists()
+
+
 def test_a_file_of_another_set_is_one_line(refusal, tmp_path):
     path = tmp_path / "set.npz"
     path.write_bytes(b"nothing")

@@ -90,6 +90,12 @@ class TestTable:
         text = place.readme.read_text("utf-8")
         assert text.startswith("# A\n\n") and text.endswith("\n\nafter é\n") and "old" not in text
 
+    def test_a_device_of_jax_is_not_taken_for_cores(self, place):
+        place.add(summary())
+        place.render()
+        text = place.readme.read_text("utf-8")
+        assert "Devices of JAX: 1 x cpu, all cores of a processor being one" in text
+
     def test_seeds_are_joined(self, place):
         errors = [60.0, 70.0, 95.0]
         for seed, error in enumerate(errors):
@@ -179,6 +185,9 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"existing files, got .*none\.json"):
             place.render()
         place.paths = ()
+        with pytest.raises(ValueError, match="summaries must be at least one file, got none"):
+            place.render()
+        place.add(summary())
         place.readme.write_text(f"{END}\n{START}\n")
         with pytest.raises(ValueError, match=r"README\.md must have"):
             place.render()

@@ -1,5 +1,6 @@
 """experiments/train.py as a user runs it: in a process of its own, at its smallest size."""
 
+import importlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import ase
 import ase.io
@@ -81,6 +83,10 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["data"] == {"name": "qm9-small", "n_train": 320, "n_valid": 20, "n_test": 60}
     assert f"MAE_E {summary['test']['mae_energy_mev']:.1f} meV" in done.stdout
+    assert "minutes after the imports, summary and figures in" in done.stdout
+    assert summary["environment"] == json.loads((folder / "environment.json").read_text())
+    assert summary["environment"]["git_revision"] and summary["settings"]["fields"]["preset"] == "smoke"
+    assert str(tmp_path) not in json.dumps(summary), "a stored summary has no path of this machine"
     potential, params = jphys.load(folder / "best")
     methane = jphys.make_graph(
         [6, 1, 1, 1, 1], 0.63 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
@@ -137,6 +143,28 @@ def test_structures_without_forces_are_said_to_be_taken_as_stable(tmp_path, refu
     printed = refusal("train.py", *TINY, "--data", str(tmp_path / "mine.extxyz"), *flags)
     assert "forces must be 0 for data without force labels" in printed
     assert [line for line in printed.splitlines() if "taken as stable" in line] == said
+
+
+@pytest.mark.parametrize(
+    ("molecules", "cell", "reason"),
+    [
+        (0, 0.0, "report.xtb_molecules is 0"),
+        (4, 5.0, "needs free molecules, got crystals"),
+        (4, 0.0, "needs tblite: pip install -e '.[engines]'"),
+    ],
+)
+def test_the_report_says_why_there_is_no_comparison(monkeypatch, capsys, tmp_path, molecules, cell, reason):
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    test = SimpleNamespace(structures=SimpleNamespace(cell=np.full((1, 3, 3), cell)))
+    report = SimpleNamespace(xtb_molecules=molecules)
+    run = SimpleNamespace(config=SimpleNamespace(report=report), data=SimpleNamespace(test=test))
+    summary = {
+        "test": {"mae_energy_mev": 1.0, "mae_force_ev_per_angstrom": 0.1},
+        "seconds": {"total": 90.0},
+        "xtb": None,
+    }
+    importlib.import_module("train").print_report(summary, "", run, tmp_path)
+    assert f"GFN2-xTB comparison: not made ({reason})" in capsys.readouterr().out
 
 
 @pytest.mark.slow
