@@ -79,6 +79,9 @@ def parse() -> tuple[TrainConfig, Structures]:
     if own and asked.objective == "auto" and structures.forces is None:
         print(f"objective {objective}: no forces in the data: its structures are taken as stable ones")
     config = ask(dataclasses.replace(default, losses=losses))
+    if config.losses is not None and config.losses.wants_stable and structures.forces is not None:
+        largest = abs(structures.forces).max()
+        print(f"the losses take all structures as stable ones: labelled forces reach {largest:.2f} eV/Å")
     folder = config.run or Path("runs") / f"{default.preset}-{objective}-{config.seed}"
     return dataclasses.replace(config, objective=objective, run=folder), structures
 

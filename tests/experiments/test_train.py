@@ -146,6 +146,24 @@ def test_structures_without_forces_are_said_to_be_taken_as_stable(tmp_path, refu
 
 
 @pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--objective", "physics"], ["labelled forces reach 0.70 eV/Å"]),
+        ([], []),  # trains on the forces
+    ],
+)
+def test_labelled_forces_are_said_where_losses_take_structures_as_stable(tmp_path, refusal, flags, said):
+    atoms = ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=[[0, 0, -0.7], [0, 0, 0.7]])
+    ase.io.write(tmp_path / "mine.extxyz", [atoms] * 3)
+    flags = [*flags, "--losses.auxiliary", "1", "--run", str(tmp_path / "run")]
+    printed = refusal("train.py", *TINY, "--data", str(tmp_path / "mine.extxyz"), *flags)
+    assert "losses.auxiliary must be 0 for a model that makes no such estimates" in printed
+    found = [line.split(": ")[1] for line in printed.splitlines() if "as stable ones" in line]
+    assert found == said
+
+
+@pytest.mark.parametrize(
     ("molecules", "cell", "reason"),
     [
         (0, 0.0, "report.xtb_molecules is 0"),
