@@ -39,7 +39,7 @@ def verdict(better: dict[str, Any], worse: dict[str, Any], digits: int) -> str:
     """yes or no where a paired t-test over the seeds has p < 0.05, else open; the two means; p.
 
     >>> verdict({"mean": 1.0, "values": [1.0, 1.1, 0.9]}, {"mean": 2.0, "values": [2.0, 2.0, 2.0]}, 1)
-    'yes: 1.0 < 2.0, p 0.003'
+    'yes: 1.0 < 2.0, p 0.0033'
     """
     ours, theirs = better["mean"], worse["mean"]
     if ours is None or theirs is None:
@@ -47,7 +47,7 @@ def verdict(better: dict[str, Any], worse: dict[str, Any], digits: int) -> str:
     p = paired_p(better["values"], worse["values"])
     word = "open" if p is None or p >= 0.05 else "yes" if ours < theirs else "**no**"
     sign = "<" if ours < theirs else ">" if ours > theirs else "="
-    return f"{word}: {ours:.{digits}f} {sign} {theirs:.{digits}f}" + (f", p {p:.1g}" if p is not None else "")
+    return f"{word}: {ours:.{digits}f} {sign} {theirs:.{digits}f}" + (f", p {p:.2g}" if p is not None else "")
 
 
 def judged(results: Path) -> list[dict[str, str]]:
