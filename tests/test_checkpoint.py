@@ -156,7 +156,7 @@ def edit(folder, change):
         (lambda r: r.update(units={"energy": "Ha", "length": "Å"}), "units must be .*eV.*, got .*Ha"),
         (lambda r: r.update(format="jphys checkpoint 2"), "format must be .*, got 'jphys checkpoint 2'"),
         (lambda r: r.pop("sha256"), "must have the entries .* none of .*sha256"),
-        (lambda r: r["config"]["fields"].update(channels=-8), "channels must be positive, got -8"),
+        (lambda r: r["config"]["fields"].update(channels=-8), "channels must be positive and finite, got -8"),
     ],
 )
 def test_edited_record_is_refused(folder, change, message):

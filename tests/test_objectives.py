@@ -307,10 +307,10 @@ def test_a_quarter_of_the_places_holds_structures_twice(batch_size, expected):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"bound": -1.0}, "bound must not be negative, got -1.0"),
-        ({"mask": float("nan")}, "mask must not be negative, got nan"),
+        ({"bound": -1.0}, "bound must be finite and not negative, got -1.0"),
+        ({"mask": float("nan")}, "mask must be finite and not negative, got nan"),
         ({"mask_rate": 1.5}, "mask_rate must be from 0 to 1, got 1.5"),
-        ({"noise": 0.0}, "noise must be positive, got 0.0"),
+        ({"noise": 0.0}, "noise must be positive and finite, got 0.0"),
     ],
 )
 def test_impossible_objectives(wrong, message):

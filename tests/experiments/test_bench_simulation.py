@@ -150,4 +150,4 @@ def test_a_page_without_markers_is_refused(scripts, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("nothing")
     with pytest.raises(ValueError, match="must have <!-- training:start --> once"):
-        render.main(render.Config((), page=page))
+        render.main(render.Config(page=page))

@@ -172,8 +172,8 @@ def test_an_unfitted_potential_knows_elements_up_to_max_z(molecule, rng):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"channels": 0}, "channels must be positive, got 0"),
-        ({"cutoff": float("nan")}, "cutoff must be positive, got nan"),
+        ({"channels": 0}, "channels must be positive and finite, got 0"),
+        ({"cutoff": float("nan")}, "cutoff must be positive and finite, got nan"),
         ({"heads": 3}, "heads must divide channels 64, got 3"),
         ({"readout": "cls"}, "cls_token must be 'full' for readout 'cls', got 'none'"),
         ({"max_z": 95}, "max_z must be from 1 to 94, got 95"),
