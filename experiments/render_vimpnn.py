@@ -15,6 +15,7 @@ import tyro
 from bench_timing import table
 from pages import finish, insert, number
 from seeds import NONE, shown
+from vimpnn_orderings import judged
 from vimpnn_paper import PAPER
 from vimpnn_tables import COUNTS, RESULTS
 
@@ -163,6 +164,7 @@ def main(config: Config) -> None:
     for file in files:
         made = insert(made, file.stem, section(file.stem, json.loads(file.read_text("utf-8"))), config.page)
     made = insert(made, "goals", goals(config.results), config.page)
+    made = insert(made, "orderings", table(judged(config.results)), config.page)
     finish(config.page, made, check=config.check, command="experiments/render_vimpnn.py")
 
 
