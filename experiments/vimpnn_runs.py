@@ -79,7 +79,7 @@ def parts_of(name: str, points: ScaledSet, fractions, seed: int, shapes: int = 0
 
 def load(name: str, seed: int, style: Style, labels: Path | None = None) -> tuple[Parts, dict[str, Any]]:
     """A set of the paper by name with its split, and what its trainings change about their style."""
-    shapes, changes = 0, CHANGES.get((name.split("-")[-1], style), {})
+    shapes, changes = 0, dict(CHANGES.get((name.split("-")[-1], style), {}))  # for the caller to change
     if name == "augmented-qm9":
         points, fractions = augmented_qm9.load(labels), (0.8, 0.1, 0.1)
         shapes = 60 if style == "smoke" else 0

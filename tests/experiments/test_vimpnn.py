@@ -9,6 +9,7 @@ import pytest
 
 from jphys.checkpoint import PRETRAINED
 from jphys.data import augmented_qm9, growth
+from jphys.data.scaled import take_shapes
 from jphys.data.scaled_files import load
 from jphys.engines import Engine, Result
 from jphys.models import make_potential
@@ -168,6 +169,29 @@ def test_goals_without_an_answer_are_shown_as_such(module, tmp_path):
     lines = page.goals(tmp_path).splitlines()[2:]
     assert lines[0].split(" | ")[4:8] == ["–", "–", "0.00100", "–"]
     assert lines[1].split(" | ")[5:] == ["yes", "0.0200", "yes", "0.0300", "0.0100", "**no** |"]
+
+
+def test_every_seed_of_a_table_trains_as_long_as_the_first(module, monkeypatch, tmp_path):
+    """Also where a row has more points, and so fewer epochs, than the others."""
+    script, asked = module("vimpnn_datasets"), {}
+    points = growth.load_unstable()
+    parts = script.vimpnn.parts_of("", take_shapes(points, np.arange(20)), (0.6, 0.2, 0.2), 0)
+
+    def trained(folder, parts, style, model, seed, **changes):
+        asked.setdefault(folder.name.rsplit("-", 1)[0], set()).add(changes.get("epochs"))
+        return summary(0.1), None, None
+
+    monkeypatch.setattr(script.vimpnn, "begin", lambda preset: None)
+    monkeypatch.setattr(script.vimpnn, "parts_of", lambda *given: parts)
+    monkeypatch.setattr(script.vimpnn, "trained", trained)
+    monkeypatch.setattr(script, "predict", lambda potential, params, points: points.structures.energy)
+    for name in ("write", "line"):
+        monkeypatch.setattr(script.tables, name, lambda *given: None)
+    for name in ("errors_by_element", "energy_curves"):
+        monkeypatch.setattr(script.figures, name, lambda *given, **options: None)
+    script.main(script.Config(data="crystal-growth-unstable", run=tmp_path))
+    assert asked["VIMPNN-smooth"] == {4} and len(asked) == 4
+    assert all(len(epochs) == 1 for epochs in asked.values())
 
 
 def test_an_ordering_is_open_until_the_seeds_decide(module, monkeypatch, tmp_path):
