@@ -76,10 +76,12 @@ def rows_of(name: str, record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def counts_of(rows: dict[str, Any]) -> dict[str, str]:
-    """What some row of a table has any of: key -> title of its column."""
+    """What some row of a table has any of: key -> title of its column; no set without curves misses them."""
+    curves = any(row["dsc"]["mean"] is not None for row in rows.values())
     known = {
         f"{name}{place}": f"{name[2:].replace('_', ' ')}{', between' if place else ''}"
         for name in COUNTS
+        if curves or name != "n_without_curve"
         for place in ("", "_between")
     }
     return {key: title for key, title in known.items() if any(row.get(key) for row in rows.values())}

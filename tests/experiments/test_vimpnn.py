@@ -154,6 +154,10 @@ def test_what_a_mean_leaves_out_is_summed_over_seeds_and_shown(module):
     assert [one["without minimum"] for one in made] == ["5", "0"] and "without curve" not in made[0]
     assert made[1]["RE, std over points"] == made[1]["DSC Å"] == "–"
     assert "without minimum" not in page.rows_of("table1", {"rows": {"MPNN": older}})[0]
+    stable = row | {"n_without_curve": 9}
+    assert "without curve" not in page.rows_of("table1", {"rows": {"a.ii": stable}})[0], "no set of curves"
+    curves = {"rows": {"a.ii": stable, "MPNN": row | {"dsc": tables.spread([0.1])}}}
+    assert page.rows_of("table1", curves)[0]["without curve"] == "9"
     assert tables.mean_by_group([{"Al": 1.0}, {"Al": 3.0, "Cu": 5.0}]) == {"Al": 2.0, "Cu": 5.0}
 
 
