@@ -66,7 +66,7 @@ def save(path, potential: Potential, params: Params, *, card: str | None = None)
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir()
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(fresh / "params", params)
         marker = fresh / "params" / "commit_success.txt"  # orbax writes the path of this machine into it
         if marker.exists():
@@ -181,6 +181,16 @@ def _put_in_place(fresh: Path, path: Path) -> None:
             old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """One that this process uses alone, without waiting for others of a run on several hosts."""
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process-{me}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _remove_left_over(path: Path) -> None:

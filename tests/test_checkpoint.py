@@ -96,7 +96,7 @@ def test_failed_save_leaves_the_old_one(trained, folder, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
     with pytest.raises(OSError, match="no space left"):
         jphys.save(folder, trained[0], jax.tree.map(lambda leaf: leaf * 2, trained[1]))
     assert_same_params(jphys.load(folder)[1], trained[1])

@@ -57,7 +57,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                     average = jax.device_get(state.average)  # for one device, as `checkpoint.load` gives it
                     record["valid"] = errors(run.potential, average, run.data.valid, valid)
                     scores.append(score(record["valid"]))
-                    if scores[-1] <= min(scores):
+                    if scores[-1] <= min(scores) and jax.process_index() == 0:
                         checkpoint.save(folder / "best", run.potential, average)
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)

@@ -1,0 +1,71 @@
+"""A run over two processes, as on two hosts: the losses of one process with two devices."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jphys
+from jphys import runs
+from jphys.compiling import quick_environment
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+import jax
+port, count, number, folder = sys.argv[1:]
+if int(count) > 1:
+    jax.distributed.initialize(f"localhost:{port}", int(count), int(number))
+from pathlib import Path
+from jphys import runs
+from jphys.data.qm9 import load_small
+from jphys.models import TransformerConfig
+from jphys.training.config import TrainConfig
+from jphys.training.loop import train
+from jphys.training.setup import prepare
+
+model = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8)
+config = TrainConfig(
+    objective="energy-only",
+    structures=40,
+    epochs=2,
+    batch_size=8,
+    validate_every=1,
+    checkpoint_seconds=0.0,
+    model=model,
+)
+assert len(jax.devices()) == 2
+run = prepare(config, load_small())
+runs.start(Path(folder), config, resume=True)
+assert train(run, Path(folder))
+"""
+
+
+def start(port, count, number, folder):
+    flags = f"--xla_force_host_platform_device_count={2 // count}"
+    given = os.environ | quick_environment() | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT, *map(str, (port, count, number, folder))]
+    return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    for count, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
+        processes = [start(port, count, number, folder) for number in range(count)]
+        for process in processes:
+            said = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, said
+    one, two = (runs.read_metrics(tmp_path / name) for name in ("one", "two"))
+    assert [line["step"] for line in one] == [line["step"] for line in two] and len(two) == 2
+    for ours, theirs in zip(one, two):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4)
+        assert ours["valid"] == pytest.approx(theirs["valid"], rel=1e-4)
+    params = jphys.load(tmp_path / "two" / "best")[1]
+    assert all(np.isfinite(leaf).all() for leaf in params["embedding"].values())
