@@ -5,8 +5,9 @@
 256 test molecules, the 128 smallest and 128 random larger ones, displaced by σ = 0.1 Å (and not at all), are
 relaxed by at most 500 FIRE steps to 0.01 eV/Å. Surfaces: the pretrained qm9-small, the default and the
 paper's objective, both with and without the bound, energies only; MMFF94 and GFN2-xTB, whose own minima lie a
-little beside those of QM9. Expected mean ΔP: 0.06 Å on qm9-small, 0.13 of the default size, 0.7 to 0.9 on the
-literal surfaces, 0.09 on MMFF94, 0.05 on GFN2-xTB. Writes docs/results/reliability/fig2.json, fig2.png, and
+little beside those of QM9; ANI-1x with --ani-python; some of these alone by --surfaces. Expected mean ΔP:
+0.06 Å on qm9-small, 0.13 of the default size, 0.7 to 0.9 on the literal surfaces, 0.09 on MMFF94, 0.05 on
+GFN2-xTB. Writes docs/results/reliability/fig2.json, fig2.png, and
 the best and the worst cases of qm9-small as fig2-cases.png.
 """
 
@@ -46,12 +47,14 @@ def main(config: shared.SurfacesConfig) -> None:
     chosen = [test[i] for i in select(test, n=6 if smoke else config.molecules)]
     settings = {"sigmas": (0.0, SIGMA), "fmaxes": (FMAX,), "max_steps": 30 if smoke else 500}
     found, problems = {}, {}
-    for name, (potential, params) in shared.surfaces(config.run, smoke=smoke).items():
+    for name, (potential, params) in shared.surfaces(config).items():
         found[name] = recovery(potential, params, chosen, **settings, key=jax.random.key(0), progress=True)
         problems[name] = dict(getattr(potential, "problems", {}))
         print(f"{name}\n{table(found[name])}")
     rows = {name: summary(one) for name, one in found.items()}
-    shared.write(config.kept, "fig2.json", {"surfaces": rows, "problems": problems})
+    shared.write(config.kept, f"{config.named('fig2')}.json", {"surfaces": rows, "problems": problems})
+    if config.surfaces:
+        return
     figures.recovery_distributions(found, config.kept / "fig2.png", sigma=SIGMA, fmax=FMAX)
     draw_cases(found["qm9-small"], chosen, config.kept / "fig2-cases.png")
 
@@ -59,5 +62,5 @@ def main(config: shared.SurfacesConfig) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(shared.SurfacesConfig, description=__doc__))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, ImportError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

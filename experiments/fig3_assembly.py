@@ -5,7 +5,8 @@
 One or two groups of 256 test molecules are moved 0.7 Å away along their bonds, then relaxed by at most 500
 FIRE steps: success is the bonds of before and ΔP < 0.1 Å. Surfaces: the pretrained qm9-small, the default and
 the paper's objective, both with and without the bound, energies only; MMFF94, which cannot lose a bond, and
-GFN2-xTB. Expected: 93 % of qm9-small, 66 % of the default size, 2 % of the literal losses. GDB-35 and GDB-87
+GFN2-xTB; ANI-1x with --ani-python; some of these alone by --surfaces.
+Expected: 93 % of qm9-small, 66 % of the default size, 2 % of the literal losses. GDB-35 and GDB-87
 are drawn. Writes docs/results/reliability/fig3.json, fig3-35.png and fig3-87.png.
 """
 
@@ -44,7 +45,7 @@ def main(config: shared.SurfacesConfig) -> None:
     test, _ = shared.test_part(0)
     whole = [graph for graph in test if assembly.groups_of(graph)]
     chosen = [whole[i] for i in select(whole, n=6 if smoke else config.molecules)]
-    found = shared.surfaces(config.run, smoke=smoke)
+    found = shared.surfaces(config)
     rows = {}
     for name, (potential, params) in found.items():
         result = assembly.assembly(potential, params, chosen, max_steps=40 if smoke else 500, progress=True)
@@ -55,12 +56,13 @@ def main(config: shared.SurfacesConfig) -> None:
                 f"({100 * row['low']:.1f} to {100 * row['high']:.1f}), median ΔP {row['distance']:.3f} Å"
             )
     record = {"n_without_group": len(test) - len(whole), "shift": assembly.SHIFT, "surfaces": rows}
-    shared.write(config.kept, "fig3.json", record)
-    draw(found, config.kept, STEPS[:3] if smoke else STEPS)
+    shared.write(config.kept, f"{config.named('fig3')}.json", record)
+    if not config.surfaces:
+        draw(found, config.kept, STEPS[:3] if smoke else STEPS)
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(shared.SurfacesConfig, description=__doc__))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, ImportError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

@@ -1,14 +1,17 @@
 """What the scripts of the reliability tables share: molecules, surfaces, one training with its report."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import peer_ani
 
 from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
@@ -37,17 +40,32 @@ RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
 
 
 @dataclasses.dataclass(frozen=True)
-class SurfacesConfig:
-    """Which surfaces, how many molecules, where."""
+class Judged:
+    """Which surfaces, where."""
 
     preset: Literal["smoke", "full"] = "full"
-    """smoke: the pretrained model, MMFF94 and GFN2-xTB, 6 molecules, few steps."""
-    molecules: int = MOLECULES
-    """Test molecules, half the smallest and half random larger ones."""
+    """smoke: the pretrained model, MMFF94 and GFN2-xTB; few molecules, few steps."""
+    surfaces: tuple[str, ...] = ()
+    """Only these, by their names in the table; their results go into a file of their own, which render.py
+    shows beside the others. Without it: all, ANI-1x where --ani-python is given."""
+    ani_python: str | None = None
+    """Interpreter with torchani, for ANI-1x (peer_ani.py)."""
     run: Path = Path("runs")
     """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
     output: Path | None = None
     """Folder of results; where not given docs/results/reliability at full size, else that of trainings."""
+
+    def named(self, stem: str) -> str:
+        """Name of a file of results without its ending, with the surfaces where only some are judged."""
+        return "-".join([stem, *(name.lower() for name in self.surfaces)])
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfacesConfig(Judged):
+    """Which surfaces, how many molecules, where."""
+
+    molecules: int = MOLECULES
+    """Test molecules, half the smallest and half random larger ones."""
 
     def __post_init__(self):
         if self.molecules < 2:
@@ -97,25 +115,37 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     return summarise(run, folder, began=began)[0]
 
 
-def surfaces(run: Path, *, smoke: bool = False) -> dict[str, tuple[Any, Any]]:
-    """Name -> what is judged, as (potential, params): pretrained, seed 0 of every objective, and two surfaces
-    that nobody here trained, MMFF94 and, where tblite is installed, GFN2-xTB.
+def surfaces(config: Judged) -> dict[str, tuple[Any, Any]]:
+    """Name -> what is judged, as (potential, params): pretrained, seed 0 of every objective, and surfaces
+    that nobody here trained: MMFF94, where tblite is installed GFN2-xTB, with an interpreter for it ANI-1x.
 
     Raises:
         FileNotFoundError: for a training that is missing; says what to run.
+        ValueError: for a surface that is none of these, or ANI-1x without an interpreter.
+        ImportError: for GFN2-xTB, asked for by name, without tblite.
+        SystemExit: for an interpreter without torchani.
     """
-    found: dict[str, tuple[Any, Any]] = {"qm9-small": checkpoint.load("qm9-small")}
-    for name in () if smoke else OBJECTIVES:
-        folder = run / f"default-{name}-0"
-        if not (folder / "summary.json").is_file():
-            raise FileNotFoundError(
-                f"{folder} must be a finished training: run experiments/table1_qm9.py first"
-            )
-        found[name] = checkpoint.load(folder / "best")
-    found["MMFF94"] = mmff94.surface(), None
-    if importlib.util.find_spec("tblite"):
-        found["GFN2-xTB"] = xtb.surface(), None
-    return found
+    makers: dict[str, Callable[[], tuple[Any, Any]]] = {"qm9-small": lambda: checkpoint.load("qm9-small")}
+    makers |= {name: functools.partial(_trained, config.run, name) for name in OBJECTIVES}
+    makers["MMFF94"] = lambda: (mmff94.surface(), None)
+    makers["GFN2-xTB"] = lambda: (xtb.surface(), None)
+    makers[peer_ani.NAME] = lambda: (peer_ani.surface(config.ani_python), None)
+    by_name = {name.lower(): name for name in makers}
+    unknown = [name for name in config.surfaces if name.lower() not in by_name]
+    if unknown:
+        raise ValueError(f"surfaces must be of {', '.join(makers)}, got {', '.join(unknown)}")
+    absent = set(OBJECTIVES) if config.preset == "smoke" else set()
+    absent |= set() if importlib.util.find_spec("tblite") else {"GFN2-xTB"}
+    absent |= {peer_ani.NAME} if config.ani_python is None else set()
+    chosen = [by_name[name.lower()] for name in config.surfaces]
+    return {name: makers[name]() for name in chosen or [name for name in makers if name not in absent]}
+
+
+def _trained(run: Path, name: str) -> tuple[Any, Any]:
+    folder = run / f"default-{name}-0"
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder} must be a finished training: run experiments/table1_qm9.py first")
+    return checkpoint.load(folder / "best")
 
 
 def numbers(summary: dict[str, Any] | None, sigma: float = 0.1) -> dict[str, float | None]:

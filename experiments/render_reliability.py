@@ -155,19 +155,30 @@ def audits(folder: Path) -> str:
         for check in record["checks"]:
             row = rows.setdefault(check["name"], {"check": check["name"], "limit": ""})
             if "error" not in check["details"]:
-                row["limit"] = f"{check['limit']:g} {check['unit']}".strip()
+                most = check.get("most")
+                limit = f"{check['limit']:g}" if most is None else f"{check['limit']:g}–{most:g}"
+                row["limit"] = f"{limit} {check['unit']}".strip()
             value = "no answer" if check["value"] is None else f"{check['value']:.2g}"
             row[record["subject"]] = value if check["passed"] else f"**{value}**"
     return table(list(rows.values())) if rows else ""
+
+
+def stored(folder: Path, name: str) -> dict[str, Any]:
+    """The record of that name, with the surfaces of <name>-<surface>.json, which were judged alone."""
+    record: dict[str, Any] = {}
+    for file in [folder / f"{name}.json", *sorted(folder.glob(f"{name}-*.json"))]:
+        if file.is_file():
+            found = json.loads(file.read_text("utf-8"))
+            record = record | found | {"surfaces": record.get("surfaces", {}) | found.get("surfaces", {})}
+    return record
 
 
 def main(config: Config) -> None:
     """Render, then write or compare."""
     made = config.page.read_text("utf-8")
     for name, render in zip(NAMES, (table1, table2, fig2, fig3, fig5, truth), strict=True):
-        file = config.results / f"{name}.json"
-        text = render(json.loads(file.read_text("utf-8"))) if file.is_file() else ""
-        made = insert(made, name, text, config.page)
+        record = stored(config.results, name)
+        made = insert(made, name, render(record) if record else "", config.page)
     made = insert(made, "audit", audits(config.results), config.page)
     finish(config.page, made, check=config.check, command="experiments/render_reliability.py")
 

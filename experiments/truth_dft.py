@@ -1,6 +1,7 @@
 """Does the learned surface rise as the real one does? B3LYP/6-31G(2df,p) decides.
 
     python experiments/truth_dft.py          # some minutes; table1_qm9.py must have run
+    python experiments/truth_dft.py --surfaces ani-1x --ani-python PYTHON     # half a minute
 
 50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
 (experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, both
@@ -12,7 +13,6 @@ docs/results/reliability/truth.json and truth.png.
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
 
 import reliability_runs as shared
 import tyro
@@ -24,17 +24,11 @@ from jphys.reliability import truth
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(shared.Judged):
     """Which surfaces, by which truth, where."""
 
-    preset: Literal["smoke", "full"] = "full"
-    """smoke: the pretrained model, MMFF94 and GFN2-xTB only."""
     labels: Path | None = None
     """File of make_truth.py; the one in the package where not given."""
-    run: Path = Path("runs")
-    """Folder of the trainings of table1_qm9.py, whose seed 0 is judged."""
-    output: Path | None = None
-    """Folder of results; where not given docs/results/reliability at full size, else that of trainings."""
 
 
 def show(name: str, found: dict) -> None:
@@ -65,19 +59,20 @@ def main(config: Config) -> None:
     """Judge every surface, write, print."""
     truth_of_dft = truths.load(config.labels)
     rows, points = {}, {}
-    for name, (potential, params) in shared.surfaces(config.run, smoke=config.preset == "smoke").items():
+    for name, (potential, params) in shared.surfaces(config).items():
         rows[name] = truth.judge(potential, params, truth_of_dft, progress=True)
         points[name], _ = truth.rises(potential, params, truth_of_dft)
         show(name, rows[name])
     record = {"provenance": truth_of_dft.provenance, "n": len(truth_of_dft.kind), "surfaces": rows}
     whole = config.preset == "full" and config.labels is None
     folder = config.output or (shared.RESULTS if whole else config.run)
-    shared.write(folder, "truth.json", record)
-    figures.rises(points, truth_of_dft, folder / "truth.png")
+    shared.write(folder, f"{config.named('truth')}.json", record)
+    if not config.surfaces:
+        figures.rises(points, truth_of_dft, folder / "truth.png")
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, ImportError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

@@ -21,7 +21,8 @@ KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """Judge a potential for molecules: recovery, assembly, repulsion, smoothness, invariance, conservation.
+    """Judge a potential for molecules: recovery, assembly, repulsion, smoothness, invariance, conservation,
+    frequencies and torsions beside density functional theory.
 
     Writes audit.json, after every check, and audit.html at the end. The exit status is 0 where every check
     passed, 1 where one did not, 2 where there is nothing to audit. A case without an answer is reported,
@@ -88,11 +89,17 @@ def split_of(name: str) -> int | None:
     return None
 
 
-def run_audit(config: Audit) -> int:
-    """Audit, write, print; the exit status."""
+def run_audit(config: Audit, surface: Surface | None = None) -> int:
+    """Audit, write, print; the exit status.
+
+    Args:
+        config: what, how much, where.
+        surface: what is judged where the subject is a name that `subject_of` does not know.
+    """
     from jphys.figures.audit import audit_page  # matplotlib and jax-md take seconds to import
 
-    surface, asked, split = subject_of(config.subject), config.config, split_of(config.subject)
+    surface = subject_of(config.subject) if surface is None else surface
+    asked, split = config.config, split_of(config.subject)
     if split is not None and split != asked.split:
         print(f"asked: the test part of this run, split {split}")
         asked = dataclasses.replace(asked, split=split)
@@ -112,9 +119,9 @@ def run_audit(config: Audit) -> int:
     for check in checks:
         value = "no answer" if check.value is None else f"{check.value:.3g} {check.unit}"
         print(
-            f"{'passed' if check.passed else 'FAILED'}  {check.name:16s} {value:>14s}  limit {check.limit:g}"
+            f"{'passed' if check.passed else 'FAILED'}  {check.name:16s} {value:>14s}  limit {check.bounds}"
         )
-        if "error" in check.details:
+        if "error" in check.details or check.details.get("off"):
             print(f"        {check.what}")
     for reason, n in problems.items():
         print(f"no answer {n} times: {reason}")

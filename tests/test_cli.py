@@ -32,9 +32,13 @@ def classical():
 
 
 def test_mmff94_keeps_its_molecules_and_does_not_know_every_pair(classical):
-    assert len(classical) == len(audit.CHECKS) == 8
-    for name in ("recovery", "assembly", "additivity", "invariance", "conservation", "stable distance"):
+    assert len(classical) == len(audit.CHECKS) == 10
+    kept = "recovery", "assembly", "additivity", "invariance", "conservation", "stable distance", "torsions"
+    for name in kept:
         assert classical[name].passed, classical[name]
+    assert (
+        not classical["frequencies"].passed and "10 of 210 modes imaginary" in classical["frequencies"].what
+    )
     assert not classical["repulsion"].passed and "H–H" in classical["repulsion"].details["largest_distance"]
     smooth = classical["smoothness"]
     assert smooth.details["n_without_answer"] == 5 and len(smooth.details["curves"]) == 10
@@ -120,6 +124,19 @@ def test_an_audit_that_is_stopped_has_told_what_it_knew(tmp_path, monkeypatch):
     assert [check["name"] for check in record["checks"]] == ["additivity"] and not record["finished"]
 
 
+def test_a_surface_that_is_given_needs_no_known_name_and_says_why_it_failed(tmp_path, monkeypatch, capsys):
+    """As experiments/audits.py gives one; a range is shown by both ends."""
+    monkeypatch.setattr(audit, "CHECKS", (audit.frequencies, audit.torsions))
+    monkeypatch.setattr(cli, "CHECKS", audit.CHECKS)
+    monkeypatch.setattr("jphys.figures.audit.audit_page", lambda checks, path, **_: path)
+    assert cli.run_audit(cli.Audit("ani-1x", tmp_path), mmff94.surface()) == 1
+    record = json.loads((tmp_path / "audit.json").read_text("utf-8"))
+    assert record["subject"] == "ani-1x" and record["finished"]
+    assert [(check["limit"], check["most"]) for check in record["checks"]] == [(0.5, None), (0.5, 1.5)]
+    said = capsys.readouterr().out
+    assert "limit 0.5–1.5" in said and "10 of 210 modes imaginary" in said
+
+
 def test_one_stretched_molecule_without_an_answer_is_no_answer():
     def ask(graph) -> Any:
         nitrogen = 7 in np.asarray(graph.nodes.species)
@@ -141,6 +158,8 @@ def test_subjects_that_are_not_there():
         AuditConfig(molecules=1)
     with pytest.raises(ValueError, match=r"dynamics_ps must be at least 0\.01, got 0\.004"):
         AuditConfig(dynamics_ps=0.004)
+    with pytest.raises(ValueError, match=r"torsions must be a lower and a higher number, got 1\.5 and 0\.5"):
+        AuditConfig(torsions=(1.5, 0.5))
 
 
 def test_a_users_module_that_fails_is_told_apart_from_a_failed_audit(tmp_path, monkeypatch):
@@ -217,10 +236,10 @@ def test_a_users_own_calculator_from_the_command_line(tmp_path):
     done = run("audit", "mine:make", *small, "--output", "out", cwd=tmp_path)
     assert done.returncode == 1, done.stderr[-2000:]
     record = json.loads((tmp_path / "out/audit.json").read_text("utf-8"))
-    assert record["subject"] == "mine:make" and len(record["checks"]) == 8
+    assert record["subject"] == "mine:make" and len(record["checks"]) == 10
     page = (tmp_path / "out/audit.html").read_text("utf-8")
     assert (
-        page.count("data:image/png;base64,") == 2 and "Audit of mine:make" in page and 'src="http' not in page
+        page.count("data:image/png;base64,") == 3 and "Audit of mine:make" in page and 'src="http' not in page
     )
 
 

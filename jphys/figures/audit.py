@@ -10,7 +10,7 @@ import numpy as np
 
 from jphys.figures.recovery import SHORTEST
 from jphys.figures.style import BLUE, GREEN, INK, VERMILLION, canvas, line_styles
-from jphys.reliability.audit import Check
+from jphys.reliability.check import Check
 from jphys.reliability.recovery import CAP
 
 _PAGE = """<!doctype html>
@@ -39,7 +39,11 @@ def audit_page(
     passed = sum(check.passed for check in checks)
     images = "".join(
         f'<h2>{title}</h2><img alt="{title}" src="data:image/png;base64,{_picture(draw, checks)}">'
-        for title, draw in (("Recovery", _draw_recovery), ("Diatomic curves", _draw_diatomics))
+        for title, draw in (
+            ("Recovery", _draw_recovery),
+            ("Diatomic curves", _draw_diatomics),
+            ("Beside density functional theory", _draw_truth),
+        )
     )
     listed = "".join(f"<li>{html.escape(reason)}: {n}</li>" for reason, n in problems.items())
     text = _PAGE.format(
@@ -59,7 +63,7 @@ def audit_page(
 def _row(check: Check) -> str:
     value = "no answer" if check.value is None else f"{check.value:.3g} {check.unit}"
     word, style = ("passed", "yes") if check.passed else ("failed", "no")
-    cells = check.name, value, f"{check.limit:g} {check.unit}", check.what
+    cells = check.name, value, f"{check.bounds} {check.unit}", check.what
     name, value, limit, what = map(html.escape, cells)
     verdict = f'<td class="{style}">{word}</td>'
     return f"<tr><td>{name}</td>{verdict}<td>{value}</td><td>{limit}</td><td>{what}</td></tr>"
@@ -91,3 +95,21 @@ def _draw_diatomics(axes, checks: dict[str, Check]) -> None:
         axes.legend(ncols=2, loc="upper right")
     else:
         axes.annotate("no answer", (0.5, 0.5), xycoords="axes fraction", color=GREEN)
+
+
+def _draw_truth(axes, checks: dict[str, Check]) -> None:
+    """Bars: median ratio to B3LYP of the frequencies of each band, their lowest, and the rise by turning."""
+    bands = [band for band in checks["frequencies"].details.get("bands", []) if band["n"]]
+    bars = {f"{band['from']:g}–{band['to']:g}": band["median_ratio"] for band in bands}
+    turned = checks["torsions"].details.get("ratio")
+    bars |= {} if turned is None else {"turned": turned}
+    if not bars:
+        axes.annotate("no answer", (0.5, 0.5), xycoords="axes fraction", color=GREEN)
+        return
+    axes.bar(list(bars), list(bars.values()), color=BLUE, alpha=0.75)
+    lowest = [band["lowest_ratio"] for band in bands]
+    style = {"linestyle": "none", "marker": "_", "markersize": 14, "color": VERMILLION}
+    axes.plot(range(len(lowest)), lowest, **style, label="lowest mode")
+    axes.axhline(1.0, color=INK, linewidth=0.6)
+    axes.set(ylabel="ratio to B3LYP", ylim=(0, 2), xlabel="frequencies by band (cm⁻¹), energies by turning")
+    axes.legend()

@@ -1,13 +1,11 @@
 """An audit of any potential for molecules: what a surface must do before a simulation on it means anything.
 
-Every check is one function (surface, data) -> Check; where a surface gives no answer, be it for one case, it
-fails, and the audit goes on.
+Every check is one function (surface, molecules, config, seed) -> Check; where a surface gives no answer, be
+it for one case, it fails, and the audit goes on. Those against density functional theory: `check_truth`.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ase
 import jax
@@ -26,6 +24,8 @@ from jphys.elements import COVALENT_RADIUS, SYMBOLS
 from jphys.graph import Graph, bonds_of, make_graph
 from jphys.reliability import assembly as assemblies
 from jphys.reliability import recovery as recoveries
+from jphys.reliability.check import SAMPLE_PS, AuditConfig, Check, at_least, at_most, largest
+from jphys.reliability.check_truth import frequencies, torsions
 from jphys.reliability.stable_distance import stable_distance_errors
 from jphys.reliability.surface import Surface, SurfaceCalculator, Watched, finite_or_none, surface_of
 from jphys.training.parts import split_data
@@ -33,67 +33,13 @@ from jphys.training.parts import split_data
 ELEMENTS = (1, 6, 7, 8, 9)
 FAR = 60.0  # Å between fragments that must not feel each other
 STRETCHED = 0  # seed of the split of stretched molecules, that of vimpnn-qm9; others know some at rest
-SAMPLE_PS = 0.005  # ps between two looks at the total energy
-
-
-@dataclasses.dataclass(frozen=True)
-class AuditConfig:
-    """How much is asked, and what passes."""
-
-    molecules: int = 64
-    """Test molecules to relax: half the smallest, half random larger ones."""
-    steps: int = 500
-    """FIRE steps at most."""
-    dynamics_ps: float = 1.0
-    """Length of each constant-energy run."""
-    split: int = 0
-    """Seed of the split of the shipped molecules whose test part is asked: the --seed of the training, so
-    that the model has seen none of them; 0 for qm9-small. A model of other data may have seen any."""
-    curves: int = 40
-    """Molecules stretched from 0.9 to 1.5."""
-    recovered: float = 0.8
-    """Least fraction of molecules displaced by 0.1 Å that come back to within 0.1 Å."""
-    assembled: float = 0.8
-    """Least fraction of molecules taken apart that are whole again."""
-    flips: float = 1.0
-    """Most changes of sign of the force along a diatomic curve, mean over the pairs."""
-    far_ev: float = 1e-3
-    """Largest energy that fragments 60 Å apart feel of each other, eV."""
-    invariance_ev: float = 1e-3
-    """Largest change of energy by renumbering, rotation and translation, eV."""
-    drift: float = 1e-3
-    """Largest drift of the total energy, eV per atom and ps."""
-    stable_distance: float = 0.033
-    """Largest mean error of stable distances against GFN2-xTB, Å."""
-
-    def __post_init__(self):
-        for name in ("molecules", "steps", "curves"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
-        if self.split < 0:
-            raise ValueError(f"split must not be negative, got {self.split}")
-        if not 2 * SAMPLE_PS <= self.dynamics_ps < np.inf:
-            raise ValueError(f"dynamics_ps must be at least {2 * SAMPLE_PS}, got {self.dynamics_ps}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One property of a surface."""
-
-    name: str
-    passed: bool  # False too where the surface gave no answer
-    value: float | None
-    limit: float
-    unit: str
-    what: str  # one sentence: what is measured
-    details: dict[str, Any]
 
 
 def audit(
     potential,
     params=None,
     *,
-    config: AuditConfig = AuditConfig(),
+    config: AuditConfig | None = None,
     seed: int = 0,
     progress: bool = False,
     keep: Callable[[list[Check]], None] = lambda _: None,
@@ -103,13 +49,13 @@ def audit(
     Args:
         potential: a Potential, any function (params, graph) -> (n_graph,) eV, or a calculator of ASE.
         params: the parameters of the first two.
-        config: how much, and the limits.
+        config: how much, and the limits; as `AuditConfig` has them where not given.
         seed: of noise, choices and velocities.
         progress: show a progress bar, and one within every check that asks for much.
         keep: called after every check with all of them so far: an audit of a slow calculator that is stopped
             has told what it knew.
     """
-    surface = surface_of(potential, params)
+    config, surface = config or AuditConfig(), surface_of(potential, params)
     surface = Watched(surface) if progress else surface
     test = graphs(split_data(load_small(), config.split).test.structures)
     sizes = [len(graph.nodes.species) for graph in test]
@@ -139,7 +85,7 @@ def recovery(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, see
     row = recoveries.summary(result)["rows"][0]
     row |= {"distances": np.round(result.distance[0, 0], 5).tolist()}
     what = "fraction of molecules displaced by 0.1 Å that relax back to within 0.1 Å"
-    return _at_least("recovery", row["recovered"], config.recovered, "", what, row)
+    return at_least("recovery", row["recovered"], config.recovered, "", what, row)
 
 
 def assembly(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -147,7 +93,7 @@ def assembly(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, see
     result = assemblies.assembly(surface, None, chosen, max_steps=config.steps, seed=seed)
     row = assemblies.summary(result)["rows"][0] | {"n_without_group": result.n_without_group}
     what = "fraction of molecules whole again after a group was moved 0.7 Å away"
-    return _at_least("assembly", row["success"], config.assembled, "", what, row)
+    return at_least("assembly", row["success"], config.assembled, "", what, row)
 
 
 def repulsion(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -160,7 +106,7 @@ def repulsion(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, se
         if not (np.isfinite(pull) & (pull < 0)).all()
     }
     what = "pairs of H C N O F that do not repel somewhere from 0.05 Å to 0.7 of their covalent radii"
-    return _at_most("repulsion", float(len(bad)), 0.0, "pairs", what, {"largest_distance": bad})
+    return at_most("repulsion", float(len(bad)), 0.0, "pairs", what, {"largest_distance": bad})
 
 
 def smoothness(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -176,7 +122,7 @@ def smoothness(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, s
     value = float(np.mean(list(flips.values()))) if len(flips) == len(curves) else None
     what = "changes of sign of the force along the curve of two atoms, mean over the pairs of H C N O F"
     details = {"flips": flips, "curves": shown, "n_without_answer": len(curves) - len(flips)}
-    return _at_most("smoothness", value, config.flips, "flips", what, details)
+    return at_most("smoothness", value, config.flips, "flips", what, details)
 
 
 def additivity(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -189,7 +135,7 @@ def additivity(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, s
     errors = np.abs(both - single[:-1] - single[1:])
     what = f"largest energy that two molecules {FAR:.0f} Å apart feel of each other"
     details = {"errors": [finite_or_none(error) for error in errors]}
-    return _at_most("additivity", _largest(errors), config.far_ev, "eV", what, details)
+    return at_most("additivity", largest(errors), config.far_ev, "eV", what, details)
 
 
 def invariance(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -205,11 +151,11 @@ def invariance(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, s
         changed["moved"].append(_rebuilt(graph, positions + rng.normal(size=3) * 5, np.arange(n)))
     energies, _ = surface.evaluate([*some, *(graph for made in changed.values() for graph in made)])
     blocks = energies.reshape(4, -1)
-    errors = {name: _largest(np.abs(block - blocks[0])) for name, block in zip(changed, blocks[1:])}
+    errors = {name: largest(np.abs(block - blocks[0])) for name, block in zip(changed, blocks[1:])}
     known = [value for value in errors.values() if value is not None]
     value = max(known) if len(known) == len(errors) else None
     what = "largest change of energy by renumbering, rotation or translation"
-    return _at_most("invariance", value, config.invariance_ev, "eV", what, errors)
+    return at_most("invariance", value, config.invariance_ev, "eV", what, errors)
 
 
 def conservation(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -219,7 +165,7 @@ def conservation(surface: Surface, chosen: Sequence[Graph], config: AuditConfig,
     value = max(drifts) if len(drifts) == len(found) else None
     what = "largest drift of the total energy in dynamics at 300 K with steps of 0.5 fs"
     details = {"runs": [{"drift": slope, "finished_ps": ps} for slope, ps in found]}
-    return _at_most("conservation", value, config.drift, "eV/atom/ps", what, details)
+    return at_most("conservation", value, config.drift, "eV/atom/ps", what, details)
 
 
 def stable_distance(surface: Surface, chosen: Sequence[Graph], config: AuditConfig, seed: int) -> Check:
@@ -232,25 +178,13 @@ def stable_distance(surface: Surface, chosen: Sequence[Graph], config: AuditConf
     found = stable_distance_errors(some, predicted)
     what = "mean error of the distance at which stretched molecules are lowest, against GFN2-xTB"
     value = None if found["n_nonfinite"] else found["mean"]
-    return _at_most("stable distance", value, config.stable_distance, "Å", what, found)
+    return at_most("stable distance", value, config.stable_distance, "Å", what, found)
 
 
 CHECKS: tuple[Callable[..., Check], ...] = (
     *(recovery, assembly, repulsion, smoothness, additivity, invariance, conservation, stable_distance),
+    *(frequencies, torsions),
 )
-
-
-def _at_least(name, value, limit, unit, what, details) -> Check:
-    return Check(name, value is not None and bool(value >= limit), value, limit, unit, what, details)
-
-
-def _at_most(name, value, limit, unit, what, details) -> Check:
-    return Check(name, value is not None and bool(value <= limit), value, limit, unit, what, details)
-
-
-def _largest(values: np.ndarray) -> float | None:
-    """The largest, None where one is missing."""
-    return float(np.max(values)) if np.isfinite(values).all() and len(values) else None
 
 
 def _diatomics(surface: Surface, distances: Callable[[float], np.ndarray]) -> dict[str, tuple]:

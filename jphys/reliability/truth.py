@@ -7,11 +7,12 @@ import numpy as np
 from jphys.data.structures import graphs, take
 from jphys.data.truth import KINDS, Truth
 from jphys.reliability.surface import Surface, finite_or_none, surface_of
-from jphys.reliability.vibrations import frequencies, numerical_hessians
+from jphys.reliability.vibrations import compare_frequencies, frequencies, numerical_hessians
 from jphys.reliability.xtb import compare_surfaces
 
 SHOWN = ("n", "median_rise_ratio", "rise_correlation", "force_correlation", "force_slope")
-IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary
+TURNED = 60.0, 120.0  # degrees, either way, of the torsions whose rise is compared
+FLAT = 0.02  # eV; a molecule whose mean rise is smaller in truth has no ratio of its own
 
 
 def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[st
         the mean absolute force error `force_mae` and, beside it, the mean absolute force `force_size` (eV/Å).
         `torsion` and `stretch`: `n` points, `mae` of the energy above the stable structure (eV), `size`, its
         mean in truth, `correlation`, and `barrier_mae`, the error of the highest point of each scan.
-        `frequencies`: `n` modes, `mae` and `bias` (cm⁻¹), `n_imaginary` of the surface.
+        `frequencies`: of `compare_vibrations`.
         `n_unanswered`: points where it gave no answer.
     """
     surface = surface_of(potential, params)
@@ -47,7 +48,7 @@ def judge(potential, params, truth: Truth, *, progress: bool = False) -> dict[st
         if (truth.kind == kind).any():
             record[KINDS[kind]] = _scans(truth, kind, above, true)
     if truth.hessians:
-        record["frequencies"] = _frequencies(surface, truth)
+        record["frequencies"] = compare_vibrations(surface, truth)
     return record
 
 
@@ -112,22 +113,75 @@ def _scans(truth: Truth, kind: int, above: np.ndarray, true: np.ndarray) -> dict
     }
 
 
-def _frequencies(surface, truth: Truth) -> dict[str, Any]:
+def compare_vibrations(potential, truth: Truth) -> dict[str, Any]:
+    """Harmonic frequencies of a surface beside those in truth, at the same geometries.
+
+    Args:
+        potential: a Surface, or whatever `surface_of` takes without parameters.
+        truth: with second derivatives.
+
+    Returns:
+        `vibrations.compare_frequencies` of all modes; `molecules`: the same of each without its bands, with
+        `name` and `answered`; `n_unanswered`, molecules without an answer, whose modes are in none of these.
+    """
     rows = sorted(truth.hessians)
-    chosen = graphs(take(truth.structures, rows))
-    errors, n_imaginary = [], 0
-    for row, graph, hessian in zip(rows, chosen, numerical_hessians(surface, None, chosen)):
-        if not np.isfinite(hessian).all():
-            continue
-        species, positions = graph.nodes.species, graph.nodes.positions
-        found, true = (frequencies(species, positions, h) for h in (hessian, truth.hessians[row]))
-        errors.append(found - true)
-        n_imaginary += int((found < IMAGINARY).sum())
-    joined = np.concatenate(errors or [np.zeros(0)])
-    empty = not len(joined)
+    chosen, found, true, molecules = graphs(take(truth.structures, rows)), [], [], []
+    for row, graph, hessian in zip(rows, chosen, numerical_hessians(potential, None, chosen)):
+        pair = [np.zeros(0), np.zeros(0)]
+        answered = bool(np.isfinite(hessian).all())
+        if answered:
+            species, positions = graph.nodes.species, graph.nodes.positions
+            pair = [frequencies(species, positions, h) for h in (hessian, truth.hessians[row])]
+        found.append(pair[0])
+        true.append(pair[1])
+        one = compare_frequencies(*pair)
+        del one["bands"]
+        molecules.append({"name": _name(truth, row), "answered": answered, **one})
+    none = [np.zeros(0)]
+    both = np.concatenate(found or none), np.concatenate(true or none)
+    missing = sum(not one["answered"] for one in molecules)
+    return {**compare_frequencies(*both), "molecules": molecules, "n_unanswered": missing}
+
+
+def compare_torsions(potential, truth: Truth) -> dict[str, Any]:
+    """The rise of molecules turned by 60 to 120° about a bond, beside that in truth.
+
+    Args:
+        potential: a Surface, or whatever `surface_of` takes without parameters.
+        truth: with torsions.
+
+    Returns:
+        `n` points; `ratio`, the mean rise over that in truth; `median_ratio`, over the molecules whose mean
+        rise in truth is at least 0.02 eV; `molecules`: `name`, `answered`, `rise` and `true_rise`, means in
+        eV, `ratio` or None; `n_unanswered`, molecules with a point without an answer, which are in no ratio.
+    """
+    turn = np.minimum(truth.value, 360.0 - truth.value)
+    asked = (truth.kind == 2) & (turn >= TURNED[0]) & (turn <= TURNED[1])
+    asked &= np.isfinite(_above(truth.structures.energy, truth))
+    rows = np.flatnonzero(asked | np.isin(np.arange(len(asked)), truth.stable[asked]))
+    known = np.full(len(truth.kind), np.nan)
+    known[rows], _ = surface_of(potential).evaluate(graphs(take(truth.structures, rows)))
+    above, true, molecules, n = _above(known, truth), _above(truth.structures.energy, truth), [], 0
+    for start in np.unique(truth.stable[asked]):
+        points = asked & (truth.stable == start)
+        rise, should, answered = above[points].mean(), true[points].mean(), np.isfinite(above[points]).all()
+        ratio = rise / should if answered and abs(should) >= FLAT else np.nan
+        values = {"rise": rise, "true_rise": should, "ratio": ratio}
+        molecules.append({"name": _name(truth, start), "answered": bool(answered)})
+        molecules[-1] |= {name: finite_or_none(value) for name, value in values.items()}
+        n += int(points.sum()) if answered else 0
+    points = asked & np.isfinite(above)
+    lost = [one["name"] for one in molecules if not one["answered"]]
+    points &= ~np.isin([_name(truth, row) for row in truth.stable], lost)
+    ratios = [one["ratio"] for one in molecules if one["ratio"] is not None]
     return {
-        "n": len(joined),
-        "mae": None if empty else float(np.abs(joined).mean()),
-        "bias": None if empty else float(joined.mean()),
-        "n_imaginary": n_imaginary,
+        "n": n,
+        "ratio": finite_or_none(above[points].mean() / true[points].mean()) if n else None,
+        "median_ratio": finite_or_none(np.median(ratios)) if ratios else None,
+        "molecules": molecules,
+        "n_unanswered": len(lost),
     }
+
+
+def _name(truth: Truth, row: int) -> str:
+    return str(truth.structures.name[row]).partition("@")[0]

@@ -1,13 +1,19 @@
 """Harmonic frequencies of a molecule on any surface."""
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
 
 from jphys.graph import Graph, with_positions
-from jphys.reliability.surface import surface_of
+from jphys.reliability.surface import finite_or_none, surface_of
 from jphys.units import WAVENUMBER
+
+BANDS = (0.0, 300.0, 700.0, 1100.0, 1700.0, 2600.0, 4200.0)  # cm⁻¹
+SOFT = 100.0  # cm⁻¹; softer modes say little one by one
+IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary
 
 
 def numerical_hessians(
@@ -75,3 +81,37 @@ def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarr
     rigid = np.concatenate([shifts, turns], axis=1) * np.broadcast_to(root_mass, len(shifts))[:, None]
     vectors, sizes, _ = np.linalg.svd(rigid)
     return vectors[:, (sizes > 1e-6 * sizes[0]).sum() :]
+
+
+def compare_frequencies(found, true) -> dict[str, Any]:
+    """Frequencies beside those of a reference, number by number.
+
+    Args:
+        found: (k,) cm⁻¹ of one or more molecules, in the order of the reference; imaginary ones negative.
+        true: (k,) cm⁻¹ of the reference.
+
+    Returns:
+        `n` modes, `mae` and `bias` (cm⁻¹), `n_imaginary`, `lowest_ratio` of modes whose reference is at least
+        100 cm⁻¹, and `bands`: `from` and `to` in the reference (cm⁻¹), `n`, `median_ratio`, `lowest_ratio`.
+        None where there are no modes.
+    """
+    found, true = np.asarray(found, np.float64), np.asarray(true, np.float64)
+    positive = true > 0
+    ratio = np.where(positive, found / np.where(positive, true, 1.0), np.nan)
+    rows = []
+    for low, high in itertools.pairwise(BANDS):
+        inside = ratio[positive & (true >= low) & (true < high)]
+        rows.append({"from": low, "to": high, "n": len(inside)})
+        rows[-1] |= {"median_ratio": _of(np.median, inside), "lowest_ratio": _of(np.min, inside)}
+    return {
+        "n": len(true),
+        "mae": _of(np.mean, np.abs(found - true)),
+        "bias": _of(np.mean, found - true),
+        "n_imaginary": int((found < IMAGINARY).sum()),
+        "lowest_ratio": _of(np.min, ratio[true >= SOFT]),
+        "bands": rows,
+    }
+
+
+def _of(statistic, values: np.ndarray) -> float | None:
+    return finite_or_none(statistic(values)) if len(values) else None

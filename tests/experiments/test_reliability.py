@@ -2,12 +2,17 @@
 
 import dataclasses
 import importlib
+import json
+import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import t
 
 ROOT = Path(__file__).parents[2]
+ANI = "--ani-python must be an interpreter"
 
 
 @pytest.mark.slow
@@ -87,7 +92,7 @@ def test_audits_of_two_subjects(run, read, tmp_path):
     run("audits.py", "--preset", "smoke", "--subjects", "qm9-small", "mmff94", "--run", str(tmp_path))
     for subject in ("qm9-small", "mmff94"):
         record = read(tmp_path / f"audit-{subject}.json")
-        assert record["subject"] == subject and len(record["checks"]) == 8
+        assert record["subject"] == subject and len(record["checks"]) == 10
         assert (tmp_path / subject / "audit.html").stat().st_size > 5000
 
 
@@ -168,6 +173,79 @@ def test_a_surface_without_an_answer_has_a_row_too(render, capsys):
     assert row == "| broken | 5.000 | 5.000 | 0 % | – | 6 | 5.000 |"
 
 
+def test_a_surface_judged_alone_stands_beside_the_others(render, tmp_path):
+    """And an audit of before, without the check, leaves its place empty; a range shows both ends."""
+    for name, one in (("fig3", {"a": 1, "b": 2}), ("fig3-ani-1x", {"ANI-1x": 3})):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"shift": 0.7, "surfaces": one}))
+    assert render.stored(tmp_path, "fig3") == {"shift": 0.7, "surfaces": {"a": 1, "b": 2, "ANI-1x": 3}}
+    assert render.stored(tmp_path, "fig2") == {}
+    check = {"unit": "", "details": {}, "value": 0.7, "passed": True}
+    checks = [
+        check | {"name": "recovery", "limit": 0.8},
+        check | {"name": "torsions", "limit": 0.5, "most": 1.5},
+    ]
+    for name, kept in (("a", checks), ("b", checks[:1])):
+        (tmp_path / f"audit-{name}.json").write_text(json.dumps({"subject": name, "checks": kept}))
+    assert render.audits(tmp_path).splitlines()[2:] == [
+        "| recovery | 0.8 | 0.7 | 0.7 |",
+        "| torsions | 0.5–1.5 | 0.7 |  |",
+    ]
+
+
+def test_one_surface_alone_goes_into_a_file_of_its_own(render):
+    shared = importlib.import_module("reliability_runs")
+    assert shared.Judged(surfaces=("ANI-1x",)).named("truth") == "truth-ani-1x"
+    assert shared.Judged().named("truth") == "truth"
+    assert list(shared.surfaces(shared.Judged(surfaces=("mmff94",), run=Path("nowhere")))) == ["MMFF94"]
+    assert "ANI-1x" not in shared.surfaces(shared.Judged(preset="smoke"))
+
+
+def test_ani_is_asked_once_for_many_and_never_about_fluorine(render):
+    """By a process that says minus the number of atoms, in hartree, and pushes every atom by its place."""
+    ani, graph = importlib.import_module("peer_ani"), importlib.import_module("jphys.graph")
+    hartree, asked = importlib.import_module("jphys.units").HARTREE, []
+
+    class Peer:
+        answer: dict
+
+        def work(self, request):
+            asked.append(request)
+            energies = [-float(len(one)) for one in request["species"]]
+            self.answer = {"energy": energies, "forces": request["positions"]}
+
+    questions, place = ani.Questions(Peer()), np.eye(3)
+    graphs = [
+        graph.make_graph([8, 1, 1], place),
+        graph.make_graph([9, 1], place[:2]),
+        graph.make_graph([6], place[:1]),
+    ]
+    questions.prepare(graphs)
+    energy, forces = questions(graphs[0])
+    assert energy == -3 * hartree and np.allclose(forces, hartree * place)
+    with pytest.raises(ValueError, match=r"atomic numbers must be of \[1, 6, 7, 8\] for ANI-1x, got \[9\]"):
+        questions(graphs[1])
+    assert questions(graphs[2])[0] == -hartree and len(asked) == 1 and asked[0]["species"] == [[8, 1, 1], [6]]
+    assert questions(graphs[0])[0] == energy and len(asked) == 2
+
+
+@pytest.mark.slow
+def test_ani_itself(render):
+    """Forces are the slope of the energy, and many molecules at once get what one gets."""
+    python = os.environ.get("ANI_PYTHON")
+    if not python:
+        pytest.skip("needs ANI_PYTHON, an interpreter with torchani")
+    graph = importlib.import_module("jphys.graph")
+    surface = importlib.import_module("peer_ani").surface(python)
+    place = 0.6276 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1.1]])
+    moved = [place + h * np.eye(15)[5].reshape(5, 3) for h in (-1e-3, 1e-3)]
+    graphs = [graph.make_graph([6, 1, 1, 1, 1], one) for one in (place, *moved)]
+    energies, forces = surface.evaluate([*graphs, graph.make_graph([9, 1], place[:2])])
+    assert energies[0] == pytest.approx(-1102.0, abs=0.5) and np.isnan(energies[3])
+    assert forces[0][1, 2] == pytest.approx((energies[1] - energies[2]) / 2e-3, rel=1e-3)
+    assert surface.evaluate(graphs[:1])[0][0] == pytest.approx(energies[0], abs=1e-9)
+    assert sum(surface.problems.values()) == 1
+
+
 def test_seeds_without_a_number_leave_the_others(render):
     shared = importlib.import_module("reliability_tables")
     found = shared.spread([{"a": 1.0, "b": None}, {"a": 3.0, "c": 2.0}])
@@ -199,6 +277,15 @@ def test_only_whole_results_go_into_the_docs(render):
         ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
         ("make_truth.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
         ("audits.py", ("--subjects", "mmff94", "qm9-smal"), "subject must be of qm9-small, "),
+        ("audits.py", ("--subjects", "ani-1x"), f"{ANI} after pip install 'torch==2.13.0' 'torchani==2.2.4'"),
+        ("audits.py", ("--subjects", "ani-1x", "--ani-python", "nowhere"), f"{ANI}, got nowhere: No such"),
+        (
+            "truth_dft.py",
+            ("--surfaces", "ani-1x", "--ani-python", sys.executable),
+            f"{ANI} after pip install",
+        ),
+        ("fig2_recovery.py", ("--surfaces", "ani-1x"), f"{ANI} after pip install"),
+        ("fig3_assembly.py", ("--surfaces", "ani-2x"), "surfaces must be of qm9-small, physics, "),
         ("truth_dft.py", ("--labels", "nowhere.npz"), "nowhere.npz must be an npz file of truth"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from jphys import ops
 from jphys.graph import make_graph
-from jphys.reliability.vibrations import frequencies, numerical_hessians
+from jphys.reliability.vibrations import compare_frequencies, frequencies, numerical_hessians
 
 LIGHT = 2.99792458e10  # cm/s
 K = 40.0  # eV/Å²
@@ -43,3 +43,15 @@ def test_hidden_motions_and_saddles():
     assert (frequencies([1, 1, 1], line, -np.eye(9)) < -500).all()
     with pytest.raises(ValueError, match="step must be positive, got 0"):
         numerical_hessians(spring, None, [], step=0.0)
+
+
+def test_frequencies_are_compared_band_by_band():
+    """A torsion below 100 cm⁻¹ counts in its band and as imaginary, not as the softest mode."""
+    true = np.array([80.0, 200.0, 250.0, 1000.0, 3000.0])
+    found = compare_frequencies([-60.0, 100.0, 250.0, 900.0, 3000.0], true)
+    assert found["n"] == 5 and found["n_imaginary"] == 1 and found["lowest_ratio"] == 0.5
+    assert found["mae"] == pytest.approx((140 + 100 + 100) / 5) and found["bias"] == pytest.approx(-68.0)
+    rows = {row["from"]: (row["n"], row["median_ratio"], row["lowest_ratio"]) for row in found["bands"]}
+    assert rows[0.0] == (3, 0.5, -0.75) and rows[700.0] == (1, 0.9, 0.9) and rows[300.0] == (0, None, None)
+    nothing = compare_frequencies([], [])
+    assert nothing["n"] == 0 and nothing["mae"] is None and nothing["lowest_ratio"] is None
