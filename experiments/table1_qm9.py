@@ -22,7 +22,7 @@ from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.qm9 import load_small
-from jphys.training.config import PRESETS, TrainConfig
+from jphys.training.config import PRESETS, TrainConfig, with_own_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,9 @@ def train_config(config: Config, objective: str, seed: int) -> TrainConfig:
     """One training of the table: that of train.py."""
     full = "default" if config.data == "small" else "qm9-gpu"
     start = PRESETS["smoke" if config.preset == "smoke" else full]
-    return dataclasses.replace(start, losses=shared.OBJECTIVES[objective], objective=objective, seed=seed)
+    losses = shared.OBJECTIVES[objective]
+    asked = dataclasses.replace(start, losses=losses, objective=objective, seed=seed)
+    return with_own_model(asked, objective)
 
 
 def main(config: Config) -> None:

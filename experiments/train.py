@@ -26,7 +26,7 @@ from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
-from jphys.training.config import PRESETS, TrainConfig, choose_objective
+from jphys.training.config import PRESETS, TrainConfig, choose_objective, with_own_model
 from jphys.training.loop import train
 from jphys.training.setup import Run, prepare
 from jphys.training.validation import NonFiniteLoss
@@ -45,7 +45,7 @@ def named(name: str, default: str) -> str:
 
 
 def start() -> TrainConfig:
-    """The preset that was asked for, with the losses that its objective has for molecules.
+    """The preset that was asked for, with the losses and the model that its objective has for molecules.
 
     Raises:
         ValueError: for an unknown preset or objective.
@@ -54,8 +54,8 @@ def start() -> TrainConfig:
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
     molecules = {"has_forces": objective == "labels", "periodic": False}
-    losses = choose_objective(objective, preset=preset, **molecules)[1]
-    return dataclasses.replace(PRESETS[preset], losses=losses)
+    name, losses = choose_objective(objective, **molecules)
+    return with_own_model(dataclasses.replace(PRESETS[preset], losses=losses), name)
 
 
 def ask(default: TrainConfig) -> TrainConfig:
@@ -71,14 +71,13 @@ def parse() -> tuple[TrainConfig, Structures]:
     structures = sources.load(asked.data, asked.source, with_bonds=with_bonds)
     objective, losses = choose_objective(
         asked.objective,
-        preset=default.preset,
         has_forces=structures.forces is not None,
         periodic=bool(structures.cell.any()),
     )
     own = asked.data not in (sources.SHIPPED, sources.WHOLE)
     if own and asked.objective == "auto" and structures.forces is None:
         print(f"objective {objective}: no forces in the data: its structures are taken as stable ones")
-    config = ask(dataclasses.replace(default, losses=losses))
+    config = ask(with_own_model(dataclasses.replace(default, losses=losses), objective))
     if config.losses is not None and config.losses.wants_stable and structures.forces is not None:
         largest = abs(structures.forces).max()
         print(f"the losses take all structures as stable ones: labelled forces reach {largest:.2f} eV/Å")

@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys.ops import safe_norm
-from jphys.prior import Prior, Terms, bond_angles, bond_lengths, torsion_vectors
+from jphys.prior import (
+    Prior,
+    Terms,
+    bond_angles,
+    bond_lengths,
+    contact_stiffness,
+    pyramid_heights,
+    rotor_stiffness,
+    torsion_vectors,
+)
 from jphys.ragged import Ragged, take_rows
 
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
@@ -44,6 +53,10 @@ def _bend(points):
     return a / jnp.maximum(safe_norm(a), 1e-6) + b / jnp.maximum(safe_norm(b), 1e-6)
 
 
+def _height(points):
+    return pyramid_heights(points, _single(jnp.arange(4)))[0]
+
+
 def _turn(points):
     """s·sin(φ − φ⁰), whose gradient at φ⁰ is that of the torsion times s."""
     now = torsion_vectors(points, _single(jnp.arange(4)))[0]
@@ -68,14 +81,18 @@ def _rows(coordinate, stable, terms: Terms, weight):
 
 def prior_hessian(stable, prior: Prior):
     """H (3n, 3n) eV/Å² of the prior at its own minimum, the positions `stable` (n, 3)."""
-    bonds, angles, twofold, threefold, contacts = prior
+    bonds, angles, wags, rotors, contacts = prior
+    bonds = bonds._replace(stiffness=bonds.stiffness[:, 0])
+    turns = rotors._replace(stiffness=rotor_stiffness(stable, rotors))
+    pairs = contacts._replace(stiffness=contact_stiffness(contacts))
     linear = bond_angles(stable, angles) > LINEAR
     rows = [
         _rows(_length, stable, bonds, 1.0),
         _rows(_angle, stable, angles, ~linear),
         _rows(_bend, stable, angles, linear),
-        *(_rows(_turn, stable, torsions, 1.0) for torsions in (twofold, threefold)),
-        _rows(_length, stable, contacts, 1.0),
+        _rows(_height, stable, wags, 1.0),
+        _rows(_turn, stable, turns, 1.0),
+        _rows(_length, stable, pairs, 1.0),
     ]
     wilson = jnp.concatenate(rows)
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)

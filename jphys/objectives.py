@@ -69,6 +69,11 @@ class ObjectiveConfig:
     bond moves along it, sometimes of a second one too. Only with restore or curvature."""
     apart_reach: float = 1.0
     """Longest of these moves, Å; they are uniform from 0."""
+    turned: float = 0.0
+    """Fraction of the displaced structures in which the smaller side of a random acyclic bond turns about it.
+    Only with restore or curvature."""
+    turned_reach: float = 180.0
+    """Largest of these turns, degrees either way; they are uniform."""
     temperature: float = 0.4
     """Largest kT of thermal displacements, eV; each mode holds ½kT on average."""
     soft: float = 0.5
@@ -81,10 +86,10 @@ class ObjectiveConfig:
         for name in weights.split():
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
-        for name in ("mask_rate", "still", "thermal", "apart"):
+        for name in ("mask_rate", "still", "thermal", "apart", "turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        for name in ("noise", "apart_reach", "temperature", "soft", "floor"):
+        for name in ("noise", "apart_reach", "turned_reach", "temperature", "soft", "floor"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
 
@@ -111,6 +116,8 @@ class ObjectiveConfig:
 
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
+# Displacements at least as large as what a network cannot know of the minimum, some 0.03 Å, in every mode,
+# and errors that count absolutely below it: whatever looks closer flattens the well (docs/log.md, 2026-11-27).
 PHYSICS = ObjectiveConfig(
     energy=2.0,
     mask=0.02,
@@ -118,12 +125,12 @@ PHYSICS = ObjectiveConfig(
     restore=1.0,
     noise=0.25,
     noise_varies=True,
-    still=0.1,
     thermal=0.8,
-    apart=0.3,
-    curvature=3.0,
+    apart=0.4,
+    turned=0.2,
+    curvature=8.0,
     diatomics=0.2,
-    floor=5e-4,
+    floor=2e-3,
 )
 OBJECTIVES = {"physics": PHYSICS, "paper": PAPER, "energy-only": ENERGY_ONLY}
 
@@ -259,9 +266,10 @@ def displacements(key, labels: Labels, graph: Graph, config: ObjectiveConfig, n_
     if labels.modes is not None and config.thermal:
         hot = _thermal(gauss, config.temperature * level**3, gate, labels.modes, config.soft)
         noise = jnp.where((kind < config.thermal)[:, None, None], hot, noise)
-    if labels.sides is not None and config.apart:
+    if labels.sides is not None:
         stable = _dense(graph.nodes.positions, labels.local, n_atom, graph)
-        noise += jax.vmap(functools.partial(_taken_apart, key, config))(labels.index, stable, labels.sides)
+        for moved in (_taken_apart,) * bool(config.apart) + (_turned,) * bool(config.turned):
+            noise += jax.vmap(functools.partial(moved, key, config))(labels.index, stable, labels.sides)
     noise *= (moves * scale)[:, None, None]
     return noise[graph_of_node(graph), labels.local] * graph.nodes.mask[:, None]
 
@@ -285,6 +293,28 @@ def _taken_apart(key, config: ObjectiveConfig, index, stable, sides: Sides):
     lengths = config.apart_reach * jax.vmap(jax.random.uniform)(how_far) * moves
     shifts = bonds * (lengths / jnp.maximum(safe_norm(bonds), 1e-6))[:, None]
     return jnp.einsum("ba,bx->ax", sides.leaving[chosen].astype(shifts.dtype), shifts)
+
+
+def _turned(key, config: ObjectiveConfig, index, stable, sides: Sides):
+    """Moves (n_atom, 3) Å of the side of one bond of one structure that turns about it, or none.
+
+    Modes are straight: along them a molecule never comes far around a bond, and what has not been seen there
+    is flat.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(key, index), 2)
+    whether, which, how_far = jax.random.split(key, 3)
+    weight = sides.weight * (sides.leaving.sum(axis=-1) > 1)  # an atom alone does not turn
+    moves = jax.random.uniform(whether) < config.turned * (weight.sum() > 0)
+    chosen = jax.random.categorical(which, jnp.log(weight + 1e-30))
+    start, end = stable[sides.ends[chosen, 0]], stable[sides.ends[chosen, 1]]
+    axis = (end - start) / jnp.maximum(safe_norm(end - start), 1e-6)
+    reach = jnp.deg2rad(config.turned_reach) * moves
+    angle = jax.random.uniform(how_far, minval=-reach, maxval=reach)
+    arms = stable - end
+    # Rodrigues: the part along the axis stays.
+    across = arms - (arms @ axis)[:, None] * axis
+    turn = (jnp.cos(angle) - 1) * across + jnp.sin(angle) * jnp.cross(axis, arms)
+    return jnp.where(sides.leaving[chosen][:, None], turn, 0.0)
 
 
 def _some_modes(key, curvatures):

@@ -60,6 +60,14 @@ def sum_at_receivers(edge_values, graph):
     return jax.ops.segment_sum(edge_values, graph.receivers, n_node, indices_are_sorted=True)
 
 
+def ahead(graph):
+    """Which edges (n_edge,) are the first of the two directions of their pair; no padding."""
+    x, y, z = jnp.moveaxis(graph.edges.shifts, -1, 0)
+    positive = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
+    first = (graph.senders < graph.receivers) | ((graph.senders == graph.receivers) & positive)
+    return first & graph.edges.mask
+
+
 def undirected(graph):
     """One of the two directed edges of every pair, for pair terms that need no direction.
 
@@ -69,10 +77,7 @@ def undirected(graph):
         Edge numbers (n_edge // 2,), ascending, and which of them are real (the rest is padding).
     """
     n_edge = graph.senders.shape[0]
-    x, y, z = jnp.moveaxis(graph.edges.shifts, -1, 0)
-    ahead = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
-    chosen = (graph.senders < graph.receivers) | ((graph.senders == graph.receivers) & ahead)
-    chosen = chosen & graph.edges.mask
+    chosen = ahead(graph)
     pair = jnp.nonzero(chosen, size=n_edge // 2, fill_value=max(n_edge - 1, 0))[0]
     return pair, jnp.arange(n_edge // 2) < jnp.sum(chosen)
 

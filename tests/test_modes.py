@@ -10,7 +10,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
 from jphys.graph import Nodes
 from jphys.modes import Modes, prior_modes
-from jphys.prior import Prior, make_prior, prior_energy
+from jphys.prior import Prior, make_prior, prior_energy, rotor_stiffness
 from jphys.ragged import make_ragged
 
 # Molecules with their number of rigid motions: bent, chained, straight in part, straight.
@@ -101,7 +101,11 @@ def test_molecules_of_qm9_stand_in_a_bowl():
     chosen = take(load_small(), np.linspace(0, 3920, 48).astype(int))
     structures = [(g.nodes.species, g.nodes.positions) for g in graphs(chosen)]
     nodes, terms = lay_out(structures)
-    assert all(np.all(np.asarray(kind.rows[1]) > 0) for kind in terms)
+    for kind in (0, 1, 2, 4):
+        assert np.all(np.asarray(terms[kind].rows[1]) > 0)
+    for species, positions in structures:
+        rotors = make_prior(species, positions).rotors
+        assert np.all(rotor_stiffness(jnp.asarray(positions), rotors) >= 0)
     found = prior_modes(nodes, terms, chunk=48)
     free = 0
     for (species, positions), real in zip(structures, np.asarray(found.real)):

@@ -30,6 +30,8 @@ class Potential:
         energy: (params, graph) -> (n_graph,) eV, 0 on padding.
         atom_energies: (params, graph) -> (n_node,) eV, their sum is `energy`, 0 on padding.
         pair_parameters: (params, graph) -> PairParameters of (n_edge,), or None without a pair head.
+        angle_parameters: (params, graph) -> AngleParameters of (n_node, C), or None without such a term.
+        torsion_parameters: (params, graph) -> TorsionParameters of (n_edge, 3), or None without such a term.
         element_logits: (params, graph) -> (n_node, max_z) for Z = 1..max_z; atoms of species 0 are
             hidden. None without a masked-atom head.
         auxiliary: (params, graph) -> {name: (n_graph, k)} of "atoms" (of each element), "orbitals" (of each
@@ -46,6 +48,8 @@ class Potential:
     energy: Callable[[Params, Graph], jax.Array]
     atom_energies: Callable[[Params, Graph], jax.Array]
     pair_parameters: Callable[[Params, Graph], Any] | None = None
+    angle_parameters: Callable[[Params, Graph], Any] | None = None
+    torsion_parameters: Callable[[Params, Graph], Any] | None = None
     element_logits: Callable[[Params, Graph], jax.Array] | None = None
     auxiliary: Callable[[Params, Graph], dict[str, jax.Array]] | None = None
     felt_edges: Callable[[Graph], np.ndarray] | None = None

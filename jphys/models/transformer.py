@@ -11,6 +11,7 @@ from jphys import basis, elements, ops
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import pair_energy as pairs
+from jphys.models.bonded_terms import BondedTerms
 from jphys.models.linen import Regressor, method_of, pure, pure_functions
 from jphys.models.potential import Potential, fitted_elements
 
@@ -40,6 +41,8 @@ class TransformerConfig:
     """[CLS] mixes the whole molecule: far-apart fragments no longer add up. Keep `none` for MD."""
     bond_mask: bool = False
     """Multiply the attention weights by SiLU(linear(A_ij)) (the A-mask)."""
+    terms: tuple[Literal["angle", "torsion"], ...] = ()
+    """Parametric energies beside those of pairs (`jphys.models.bonded_energy`); none in the paper."""
     repulsion: bool = True
     """Add the screened repulsion of the nuclei below bond lengths (pairs readout; beyond the paper)."""
     max_z: int = elements.MAX_Z
@@ -55,6 +58,8 @@ class TransformerConfig:
             raise ValueError(f"heads must divide channels {self.channels}, got {self.heads}")
         if self.readout == "cls" and self.cls_token == "none":
             raise ValueError("cls_token must be 'full' for readout 'cls', got 'none'")
+        if len(set(self.terms)) < len(self.terms) or not set(self.terms) <= {"angle", "torsion"}:
+            raise ValueError(f"terms must be angle, torsion, both or none, got {', '.join(self.terms)}")
         if not 1 <= self.max_z <= elements.MAX_Z:
             raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
 
@@ -241,6 +246,8 @@ class Transformer(nn.Module):
             self.f_mol = Regressor(channels, 1)
         if config.readout == "pairs":
             self.f_bond = PairRegressor(channels)
+        if config.terms:
+            self.bonded = BondedTerms(config.terms)
         self.f_element = Regressor(channels, config.max_z)
         if config.cls_token == "full":
             self.token = self.param("token", nn.initializers.normal(1.0), (channels,))
@@ -281,6 +288,8 @@ class Transformer(nn.Module):
             energies = self.f_atom(x)[:, 0]
         if self.config.readout == "pairs":
             energies += self.pair_sums(x, distances, graph)
+        if self.config.terms:
+            energies += self.bonded(x, graph)
         known = fitted_elements(self.config, graph.nodes.species)
         return jnp.where(known, jnp.where(mask, energies, 0.0), jnp.nan)
 
@@ -300,6 +309,14 @@ class Transformer(nn.Module):
     def pair_parameters(self, graph: Graph):
         """The five fields of eq. 5 per edge."""
         return self.f_bond(self.represent(graph)[0], graph.receivers, graph.senders)
+
+    def angle_parameters(self, graph: Graph):
+        """Stiffness and angle at every centre, and the weights of outer atoms."""
+        return self.bonded.angle_parameters(self.represent(graph)[0])
+
+    def torsion_parameters(self, graph: Graph):
+        """Barriers and phases of a turn about every edge."""
+        return self.bonded.torsion_parameters(self.represent(graph)[0], graph)
 
     def element_logits(self, graph: Graph):
         """Scores (n_node, max_z) of Z = 1..max_z for every atom; hidden atoms have species 0 (eq. 7).
@@ -325,6 +342,8 @@ def make_transformer(config: TransformerConfig) -> Potential:
         config.cutoff,
         *pure_functions(module),
         pair_parameters=method_of(module, "pair_parameters") if has_pairs else None,
+        angle_parameters=method_of(module, "angle_parameters") if "angle" in config.terms else None,
+        torsion_parameters=method_of(module, "torsion_parameters") if "torsion" in config.terms else None,
         element_logits=method_of(module, "element_logits"),
         needs_bonds=config.bond_mask,
     )

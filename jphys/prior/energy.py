@@ -1,43 +1,24 @@
 """A classical energy around each stable structure, known from the structure alone.
 
-Internal coordinates q (bond lengths, bond angles, torsions) have their minimum at the stable structure's own
-values q⁰, with published force constants (`jphys.prior.force_constants`):
+Internal coordinates q (bond lengths, bond angles, heights of planar atoms, torsions) have their minimum at
+the stable structure's own values q⁰, with published force constants (`jphys.prior.force_constants`):
 
-    E_prior(p; p⁰) = Σ_bonds ½k/a²·(1 − exp(−a(r − r⁰)))² + Σ_angles ½k(θ − θ⁰)²
-                     + Σ_torsions k/n²·s·s⁰·(1 − cos n(φ − φ⁰)) + Σ_contacts ½k/a²·(1 − exp(−a(r − r⁰)))²
+    E_prior(p; p⁰) = Σ_bonds ½k/a²·(1 − exp(−a(r − r⁰)))² + Σ_angles ½k(θ − θ⁰)² + Σ_planar ½k(h − h⁰)²
+                     + Σ_torsions E_rotor(φ; φ⁰) + Σ_contacts A·(exp(−ax) − 1 + ax·exp(−(ax)²)), x = r − r⁰
 
-Bonds are Morse oscillators with a = 2 Å⁻¹, the anharmonicity MMFF94 gives every bond (Halgren 1996,
-doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P). Torsions are two-fold about bonds of two
-planar atoms and three-fold about others: a methyl group that turns by 120° is where it was. s = sin·sin of
-the two bond angles lets a torsion fade where three atoms are in line. Contacts are the pairs three or more
-bonds apart; their a is about half the decay of MM3's repulsion, which a Morse well of its curvature needs. No
+Bonds are Morse oscillators whose width a follows from energies of dissociation. Torsions: see
+`jphys.prior.rotors`. Contacts are the pairs three or more bonds apart. They have MM3's repulsion as a
+function of the present distance; near r⁰ alone its force, which the molecule balances, is taken away. No
 energy or force of a displaced structure enters anywhere.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jphys.elements import COVALENT_RADIUS
-from jphys.ops import safe_norm
-from jphys.prior import force_constants
-
-MORSE_WIDTH = 2.0  # a of bonds, Å⁻¹
-CONTACT_WIDTH = 1.75  # a of contacts, Å⁻¹
-BOND_REACH = 1.3  # two atoms are bonded below this multiple of the sum of their covalent radii
-CONTACT_REACH = 5.0  # Å; contacts beyond it are left out
-PLANAR = 0.5  # three unit vectors along bonds in a plane add up to less than this
-CHALCOGENS = (8, 16, 34)  # two bonds do not make these planar
-
-
-class Terms(NamedTuple):
-    """Terms of one kind: the atoms they join and how stiff they are."""
-
-    atoms: np.ndarray | jax.Array  # (t, 2 | 3 | 4) int, node indices
-    stiffness: np.ndarray | jax.Array  # (t,) eV/Å² for bonds, eV/rad² for angles and torsions
-    mask: np.ndarray | jax.Array  # (t,) bool, false on padding
+from jphys.prior import force_constants, rotors, topology
+from jphys.prior.coordinates import Terms, bond_angles, bond_lengths, pyramid_heights
 
 
 class Prior(NamedTuple):
@@ -45,16 +26,9 @@ class Prior(NamedTuple):
 
     bonds: Terms
     angles: Terms
-    twofold: Terms  # torsions about bonds between planar atoms
-    threefold: Terms  # other torsions
+    wags: Terms  # planar atoms with their three neighbours
+    rotors: Terms  # torsions
     contacts: Terms
-
-
-def bonded_pairs(species: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Adjacency (n, n) bool by covalent radii."""
-    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    radii = COVALENT_RADIUS[species]
-    return (distances < BOND_REACH * (radii[:, None] + radii[None])) & ~np.eye(len(species), dtype=bool)
 
 
 def make_prior(species, positions) -> Prior:
@@ -65,30 +39,21 @@ def make_prior(species, positions) -> Prior:
         positions: (n, 3) Å, the stable structure.
     """
     species, positions = np.asarray(species), np.asarray(positions, np.float64)
-    adjacent = bonded_pairs(species, positions)
-    neighbors = [np.flatnonzero(row) for row in adjacent]
+    adjacent = topology.bonded_pairs(species, positions)
+    neighbors, n_bonds = topology.neighbors_of(adjacent), adjacent.sum(axis=1)
     bonds = np.argwhere(np.triu(adjacent)).reshape(-1, 2)
-    angles = [
-        (i, j, k) for j, near in enumerate(neighbors) for a, i in enumerate(near) for k in near[a + 1 :]
-    ]
-    torsions = [
-        (i, j, k, m)
-        for j, k in bonds
-        for i in neighbors[j]
-        if i != k
-        for m in neighbors[k]
-        if m not in (i, j)
-    ]
-    angles = np.array(angles, int).reshape(-1, 3)
-    torsions = np.array(torsions, int).reshape(-1, 4)
-    flat = planar_atoms(species, positions, neighbors)[torsions[:, 1:3]].all(axis=1)
-    stiffness = force_constants.torsion(species, positions, torsions)
-    pairs = _contacts(positions, adjacent)
+    angles = topology.angles_of(neighbors)
+    ring = topology.small_rings(adjacent, angles)
+    planar = topology.planar_atoms(species, positions, neighbors)
+    flat = np.array([(a, *neighbors[a]) for a in np.flatnonzero(planar & (n_bonds == 3))], int).reshape(-1, 4)
+    torsions = topology.torsions_of(bonds, neighbors)
+    around = topology.about_ring_bonds(adjacent, torsions)
+    pairs = topology.contacts_of(positions, adjacent)
     return Prior(
         bonds=_terms(bonds, force_constants.stretch(species, positions, bonds)),
-        angles=_terms(angles, force_constants.bend(species, angles)),
-        twofold=_terms(torsions[flat], stiffness[flat]),
-        threefold=_terms(torsions[~flat], stiffness[~flat]),
+        angles=_terms(angles, force_constants.bend(species, positions, angles, ring)),
+        wags=_terms(flat, force_constants.wag(species, flat, n_bonds)),
+        rotors=_terms(torsions, rotors.barriers(species, positions, torsions, planar, n_bonds, around)),
         contacts=_terms(pairs, force_constants.contact(species, positions, pairs)),
     )
 
@@ -97,73 +62,33 @@ def _terms(atoms, stiffness) -> Terms:
     return Terms(atoms.astype(np.int32), stiffness.astype(np.float32), np.ones(len(atoms), bool))
 
 
-def planar_atoms(species, positions, neighbors) -> np.ndarray:
-    """Whether each atom has its bonds in a plane (n,) bool, as where it is part of a double bond.
-
-    Args:
-        species: (n,) atomic numbers.
-        positions: (n, 3) Å.
-        neighbors: n arrays of the atoms bonded to each.
-    """
-    found = []
-    for atom, near in enumerate(neighbors):
-        arms = positions[near] - positions[atom]
-        arms /= np.linalg.norm(arms, axis=1, keepdims=True)
-        flat = np.linalg.norm(arms.sum(axis=0)) < PLANAR
-        found.append(flat if len(near) == 3 else len(near) == 2 and species[atom] not in CHALCOGENS)
-    return np.array(found, bool)
+def _stretch(positions, stable, terms: Terms):
+    """x = r − r⁰ (t,) Å; bounded from below, which keeps a collapsed pair finite in float32."""
+    return jnp.maximum(bond_lengths(positions, terms) - bond_lengths(stable, terms), -2.0)
 
 
-def _contacts(positions, adjacent) -> np.ndarray:
-    """Pairs (t, 2) at least three bonds apart and closer than CONTACT_REACH."""
-    near = adjacent | (adjacent.astype(int) @ adjacent.astype(int) > 0)
-    pairs = np.argwhere(np.triu(~near, 1)).reshape(-1, 2)
-    return pairs[force_constants.lengths(positions, pairs) < CONTACT_REACH]
+def _morse(positions, stable, terms: Terms):
+    """k/2a²·(1 − exp(−ax))² (t,) eV."""
+    stiffness, width = terms.stiffness.T
+    shape = (1.0 - jnp.exp(-width * _stretch(positions, stable, terms))) ** 2
+    return 0.5 * stiffness * shape / jnp.maximum(width, 1e-3) ** 2
 
 
-def _vectors(positions, terms: Terms, start: int, end: int, stand_in):
-    """Vectors between two atoms of each term; `stand_in` on padding keeps gradients finite."""
-    vectors = positions[terms.atoms[:, end]] - positions[terms.atoms[:, start]]
-    return jnp.where(terms.mask[:, None], vectors, jnp.asarray(stand_in, positions.dtype))
+def _repulsion(positions, stable, terms: Terms):
+    """A·(exp(−ax) − 1 + ax·exp(−(ax)²)) (t,) eV, of slope 0 and curvature A·a² at x = 0."""
+    strength, decay = terms.stiffness.T
+    far = decay * _stretch(positions, stable, terms)
+    return strength * (jnp.exp(-far) - 1.0 + far * jnp.exp(-(far**2)))
 
 
-def bond_lengths(positions, terms: Terms):
-    """r (t,) Å."""
-    return safe_norm(_vectors(positions, terms, 0, 1, (1.0, 0.0, 0.0)))
+def contact_stiffness(terms: Terms):
+    """A·a² (t,) eV/Å² of contacts at the stable structure."""
+    return terms.stiffness[:, 0] * terms.stiffness[:, 1] ** 2
 
 
-def bond_angles(positions, terms: Terms):
-    """θ (t,) rad in [0, π], with finite gradient for atoms in line."""
-    a = _vectors(positions, terms, 1, 0, (1.0, 0.0, 0.0))
-    b = _vectors(positions, terms, 1, 2, (0.0, 1.0, 0.0))
-    return jnp.arctan2(safe_norm(jnp.cross(a, b)), jnp.sum(a * b, axis=-1))
-
-
-def torsion_vectors(positions, terms: Terms):
-    """s·(cos φ, sin φ) (t, 2), s = sin θ₁·sin θ₂ of the two bond angles; regular everywhere."""
-    a = _vectors(positions, terms, 0, 1, (1.0, 0.0, 0.0))
-    b = _vectors(positions, terms, 1, 2, (0.0, 1.0, 0.0))
-    c = _vectors(positions, terms, 2, 3, (1.0, 0.0, 0.0))
-    a, b, c = (v / jnp.maximum(safe_norm(v), 1e-6)[:, None] for v in (a, b, c))
-    first, second = jnp.cross(a, b), jnp.cross(b, c)
-    return jnp.stack([jnp.sum(first * second, axis=-1), jnp.sum(a * second, axis=-1)], axis=-1)
-
-
-def _morse(positions, stable, terms: Terms, width: float):
-    """(1 − exp(−a(r − r⁰)))²/2a² (t,) Å²."""
-    stretch = bond_lengths(positions, terms) - bond_lengths(stable, terms)
-    stretch = jnp.maximum(stretch, -2.0)  # keeps a collapsed pair finite in float32
-    return 0.5 / width**2 * (1.0 - jnp.exp(-width * stretch)) ** 2
-
-
-def _turns(positions, stable, terms: Terms, fold: int):
-    """s·s⁰·(1 − cos n(φ − φ⁰))/n² (t,) for n = 2 or 3, as a multiple of s·s⁰ − s·s⁰·cos(φ − φ⁰)."""
-    turned, still = torsion_vectors(positions, terms), torsion_vectors(stable, terms)
-    product = safe_norm(turned) * safe_norm(still)
-    cosine = jnp.sum(turned * still, axis=-1)
-    apart = product - cosine
-    cosine = cosine / jnp.maximum(product, 1e-6)
-    return apart * ((1.0 + cosine) / 2.0 if fold == 2 else ((1.0 + 2.0 * cosine) / 3.0) ** 2)
+def _spring(coordinate, positions, stable, terms: Terms):
+    """½k(q − q⁰)² (t,) eV."""
+    return 0.5 * terms.stiffness * (coordinate(positions, terms) - coordinate(stable, terms)) ** 2
 
 
 def term_energies(positions, stable, prior: Prior):
@@ -176,14 +101,14 @@ def term_energies(positions, stable, prior: Prior):
     Returns:
         An array (t,) eV per field of Prior, 0 on padding and at positions = stable.
     """
-    shapes = (
-        _morse(positions, stable, prior.bonds, MORSE_WIDTH),
-        0.5 * (bond_angles(positions, prior.angles) - bond_angles(stable, prior.angles)) ** 2,
-        _turns(positions, stable, prior.twofold, 2),
-        _turns(positions, stable, prior.threefold, 3),
-        _morse(positions, stable, prior.contacts, CONTACT_WIDTH),
+    energies = (
+        _morse(positions, stable, prior.bonds),
+        _spring(bond_angles, positions, stable, prior.angles),
+        _spring(pyramid_heights, positions, stable, prior.wags),
+        rotors.rotor_energies(positions, stable, prior.rotors),
+        _repulsion(positions, stable, prior.contacts),
     )
-    return tuple(terms.mask * terms.stiffness * shape for terms, shape in zip(prior, shapes, strict=True))
+    return tuple(terms.mask * values for terms, values in zip(prior, energies, strict=True))
 
 
 def prior_energy(positions, stable, prior: Prior):

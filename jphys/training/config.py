@@ -8,6 +8,10 @@ from typing import Literal
 from jphys.models import MessagePassingConfig, TransformerConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 
+TERMS = ("angle", "torsion")
+"""Parametric energies beside those of pairs, for objectives that shape the surface around the minimum."""
+_MODEL = TransformerConfig(terms=TERMS)
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
@@ -65,7 +69,7 @@ class TrainConfig:
     """Continue the run in the folder from its last checkpoint."""
     seed: int = 0
     """Of split, parameters, shuffling and noise."""
-    epochs: int = 16
+    epochs: int = 28
     """Passes over the training part."""
     batch_size: int = 16
     """Structures per step, over all devices together."""
@@ -95,7 +99,8 @@ class TrainConfig:
     """Epochs between two validations."""
     stop_after_minutes: float = 0.0
     """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
-    model: TransformerConfig | MessagePassingConfig = dataclasses.field(default_factory=TransformerConfig)
+    model: TransformerConfig | MessagePassingConfig = _MODEL
+    """The Transformer of the paper has no `terms`: the default of the objectives paper and energy-only."""
     losses: ObjectiveConfig | None = None
     """Weights and displacements; where not given, those of the objective, for the data."""
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
@@ -127,7 +132,7 @@ PRESETS: dict[str, TrainConfig] = {
         epochs=1,
         batch_size=32,
         log_every=10,
-        model=TransformerConfig(channels=16, blocks=1, heads=4, n_basis=16),
+        model=TransformerConfig(channels=16, blocks=1, heads=4, n_basis=16, terms=TERMS),
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
@@ -137,23 +142,27 @@ PRESETS: dict[str, TrainConfig] = {
         data="qm9",
         epochs=60,
         batch_size=512,
-        model=TransformerConfig(channels=128, blocks=4, n_basis=48),
+        model=TransformerConfig(channels=128, blocks=4, n_basis=48, terms=TERMS),
     ),
 }
 LABELS = ObjectiveConfig(forces=10.0)
-# (preset, objective) -> what the preset changes about it. A network that trains for longer knows better where
-# the minima are, and is asked for smaller forces there (docs/log.md).
-CHANGES: dict[tuple[str, str], dict[str, float]] = {("best-cpu", "physics"): {"floor": 1.8e-4}}
+LITERAL = ("paper", "energy-only")  # how the objectives begin whose model is that of the paper
+
+
+def with_own_model(config: TrainConfig, objective: str) -> TrainConfig:
+    """The config with the model that the objective has by default, without `terms` where it is the paper's."""
+    if not objective.startswith(LITERAL) or not isinstance(config.model, TransformerConfig):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, terms=()))
 
 
 def choose_objective(
-    name: str, *, preset: str = "default", has_forces: bool, periodic: bool, stable: bool = True
+    name: str, *, has_forces: bool, periodic: bool, stable: bool = True
 ) -> tuple[str, ObjectiveConfig]:
-    """The objective of that name as the preset has it, or for `auto` the one that fits the data.
+    """The objective of that name, or for `auto` the one that fits the data.
 
     Args:
         name: physics, paper, energy-only, labels or auto.
-        preset: of the run.
         has_forces: whether the data has labelled forces.
         periodic: whether it has crystals.
         stable: whether its structures, where they have no forces, are stable ones.
@@ -169,7 +178,7 @@ def choose_objective(
         raise ValueError(f"objective must be one of auto, {', '.join(table)}, got {name!r}")
     if name == "labels" and not has_forces:
         raise ValueError("objective must not be labels for data without forces")
-    return name, dataclasses.replace(table[name], **CHANGES.get((preset, name), {}))
+    return name, table[name]
 
 
 def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, stable: bool = True) -> None:

@@ -91,7 +91,7 @@ def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, Objective
     }
     name, losses = config.objective, config.losses
     if losses is None:
-        name, losses = choose_objective(name, preset=config.preset, **kind)
+        name, losses = choose_objective(name, **kind)
     check_losses(losses, **kind)
     return dataclasses.replace(config, objective=name, losses=losses), losses
 

@@ -19,6 +19,7 @@ CHANNELS = {"channels": 8, "steps": 2, "n_basis": 8, "cutoff": 3.5, "bond_types"
 SMALL = {"channels": 16, "heads": 4, "n_basis": 8, "cutoff": 3.5}
 RANDOM = {
     "pairs": TransformerConfig(**SMALL, blocks=1),
+    "pairs, angles, torsions": TransformerConfig(**SMALL, blocks=1, terms=("angle", "torsion")),
     "pairs, token, bonds": TransformerConfig(**SMALL, blocks=2, cls_token="full", bond_mask=True),
     "atoms, bonds": TransformerConfig(**SMALL, blocks=1, readout="atoms", bond_mask=True),
     "token": TransformerConfig(**SMALL, blocks=1, readout="cls", cls_token="full"),
@@ -68,7 +69,8 @@ def stir(params, rng, *, heads, amount=0.1):
     def change(path, leaf):
         names = [part.key for part in path]
         leaf = np.asarray(leaf, np.float64)
-        if names[0].startswith("f_") and names[1] == max(params[names[0]]) and names[-1] == "kernel":
+        last = names[0].startswith("f_") and names[1] == max(params[names[0]])
+        if (last or {"strength", "center"} & set(names)) and names[-1] == "kernel":
             leaf = heads * leaf
         return leaf + amount * rng.normal(size=leaf.shape)
 

@@ -7,16 +7,17 @@ import pytest
 
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
-from jphys.models import TransformerConfig
+from jphys.models import MessagePassingConfig, TransformerConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import (
-    CHANGES,
     LABELS,
     PRESETS,
+    TERMS,
     ReportConfig,
     TrainConfig,
     check_losses,
     choose_objective,
+    with_own_model,
 )
 from jphys.training.setup import prepare
 
@@ -35,7 +36,7 @@ def test_the_data_choose_where_nobody_does():
     ("preset", "objective", "expected"),
     [
         ("smoke", "auto", OBJECTIVES["physics"]),
-        ("best-cpu", "auto", dataclasses.replace(OBJECTIVES["physics"], floor=1.8e-4)),
+        ("best-cpu", "auto", OBJECTIVES["physics"]),
         ("smoke", "energy-only", OBJECTIVES["energy-only"]),
     ],
 )
@@ -51,13 +52,14 @@ def test_a_run_without_losses_has_those_of_its_objective(preset, objective, expe
     assert prepare(dataclasses.replace(config, losses=asked), load_small()).losses == asked
 
 
-def test_a_preset_changes_what_it_says_and_nothing_else():
-    _, losses = choose_objective("auto", preset="best-cpu", has_forces=False, periodic=False)
-    assert losses == dataclasses.replace(OBJECTIVES["physics"], floor=1.8e-4)
-    for preset in PRESETS:
-        for name, expected in OBJECTIVES.items():
-            found = choose_objective(name, preset=preset, has_forces=False, periodic=False)[1]
-            assert (found == expected) == ((preset, name) not in CHANGES)
+def test_the_model_of_the_paper_is_that_of_its_objective():
+    for preset in PRESETS.values():
+        assert preset.model.terms == TERMS == with_own_model(preset, "physics").model.terms
+        for objective in ("paper", "energy-only"):
+            own = with_own_model(preset, objective)
+            assert own == dataclasses.replace(preset, model=dataclasses.replace(preset.model, terms=()))
+    channels = dataclasses.replace(PRESETS["smoke"], model=MessagePassingConfig())
+    assert with_own_model(channels, "paper") == channels
 
 
 @pytest.mark.parametrize(

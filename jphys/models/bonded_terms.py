@@ -1,0 +1,199 @@
+"""The bonded terms of a model: parameters from atom representations, energies from the bonds of a graph."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jphys import ops
+from jphys.graph import Graph
+from jphys.messages import sum_of_messages, values_on_edges
+from jphys.models import bonded_energy as bonded
+from jphys.models.bonded_energy import AngleParameters, TorsionParameters
+from jphys.models.linen import pure
+
+ROOM = 4  # places for bonds per atom, both directions of a bond counted; molecules have two
+DENSE = 4  # where atoms have many neighbours: places for every so many edges
+SILENT = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+
+
+class Bonds:
+    """Some of the edges of a graph: their ends, unit vectors and switches."""
+
+    def __init__(self, graph: Graph, chosen, real, vectors, distances):
+        self.ends = jnp.asarray(graph.receivers)[chosen], jnp.asarray(graph.senders)[chosen]
+        self.units = bonded.directions(vectors[chosen], distances[chosen])
+        species = jnp.asarray(graph.nodes.species)
+        switch = bonded.bond_switch(distances[chosen], *(species[end] for end in self.ends))
+        self.switch = jnp.where(real, switch, 0.0)
+
+    @property
+    def rows(self):
+        """What a message of a bond is made of."""
+        return self.units, self.switch
+
+
+def places_of(flags, graph: Graph, per_node: int):
+    """Flagged edges, each in one of the `per_node` places that every atom brings to its structure.
+
+    Args:
+        flags: (n_edge,) bool.
+        graph: edges sorted by receiver.
+        per_node: places per atom.
+
+    Returns:
+        Edge numbers (n_node · per_node,), ascending; which of them are flagged edges, the others repeat some
+        edge; and which structures (n_graph,) have more flagged edges than places.
+    """
+    owner = ops.graph_of_edge(graph)
+    counts = jax.ops.segment_sum(flags.astype(jnp.int32), owner, len(graph.n_node), indices_are_sorted=True)
+    n_node = jnp.asarray(graph.n_node)
+    places, first = per_node * n_node, per_node * (jnp.cumsum(n_node) - n_node)
+    rank = jnp.cumsum(flags) - 1 - (jnp.cumsum(counts) - counts)[owner]
+    room = per_node * len(graph.nodes.species)
+    place = jnp.where(flags & (rank < places[owner]), first[owner] + rank, room)
+    chosen = jnp.full(room, -1).at[place].set(jnp.arange(len(flags)), mode="drop")
+    return jnp.maximum(jax.lax.cummax(chosen), 0), chosen >= 0, counts > places
+
+
+def find_bonds(graph: Graph, vectors, distances) -> tuple[Bonds, Bonds, jax.Array]:
+    """The edges that are bonds, found on the device.
+
+    Returns:
+        The bonds in both directions; in one direction each; and which structures (n_graph,) have more than
+        there are places for, some of which are then missing.
+    """
+    species, n_edge, n_node = jnp.asarray(graph.nodes.species), len(graph.senders), len(graph.nodes.species)
+    switch = bonded.bond_switch(distances, species[graph.receivers], species[graph.senders])
+    flags = (switch > 0) & graph.edges.mask
+    per_node = max(ROOM, -(-n_edge // (DENSE * n_node)))
+    if per_node * n_node >= n_edge:
+        everything = jnp.arange(n_edge)
+        both = Bonds(graph, everything, graph.edges.mask, vectors, distances)
+        one_way = Bonds(graph, everything, ops.ahead(graph), vectors, distances)
+        return both, one_way, jnp.zeros(len(graph.n_node), bool)
+    *chosen, crowded = places_of(flags, graph, per_node)
+    *chosen_once, _ = places_of(flags & ops.ahead(graph), graph, -(-per_node // 2))
+    bonds = (Bonds(graph, *some, vectors, distances) for some in (chosen, chosen_once))
+    return *bonds, crowded
+
+
+class AngleTerm(nn.Module):
+    """Bends by the representations of the centre (κ, cos θ⁰) and of the outer atoms (w)."""
+
+    channels: int
+
+    def setup(self):
+        self.center = nn.Dense(2 * self.channels, kernel_init=SILENT)
+        self.outer = nn.Dense(self.channels, kernel_init=SILENT)
+
+    def parameters(self, x) -> AngleParameters:
+        """Of representations (n_node, d)."""
+        stiffness, cosine = jnp.split(self.center(x), 2, axis=-1)
+        # At the start 0.05 eV and 109°: silent beside the pair energies, and a bend of most atoms.
+        return AngleParameters(
+            nn.softplus(stiffness - 3.0), jnp.tanh(cosine - 0.35), nn.softplus(self.outer(x))
+        )
+
+    def energies(self, parameters: AngleParameters, bonds: Bonds):
+        """(n_node,) eV at the centres."""
+
+        def message(_, __, weight, rows):
+            units, switch = rows
+            return bonded.angle_moments(units, weight * switch[:, None])
+
+        n_node = len(parameters.weight)
+        moments = sum_of_messages(message, (), (), parameters.weight, bonds.rows, bonds.ends, n_node)
+        return bonded.angle_energy(moments, parameters.stiffness, parameters.cosine)
+
+
+class TorsionTerm(nn.Module):
+    """Turns by the representations of the bond's two atoms (U) and of the outer atoms (w)."""
+
+    channels: int
+
+    def setup(self):
+        self.outer = nn.Dense(self.channels)
+        self.middle = nn.Dense(8 * self.channels)
+        self.strength = nn.Dense(len(bonded.FOLDS) * self.channels, kernel_init=SILENT)
+
+    def parameters(self, x):
+        """Weights w (n_node, C) and the half of U's first layer (n_node, 8 C) that an atom gives."""
+        return self.outer(x), self.middle(x)
+
+    def moments(self, weight, bonds: Bonds):
+        """Of every atom: (n_node, C, 19)."""
+
+        def message(_, __, weight, rows):
+            units, switch = rows
+            return bonded.torsion_moments(units, weight * switch[:, None])
+
+        return sum_of_messages(message, (), (), weight, bonds.rows, bonds.ends, len(weight))
+
+    def turning(self, half, moments, bonds: Bonds, strength: tuple[Any, Any]):
+        """Z_n of bonds j–k: (p, 6) eV, real and imaginary parts."""
+        function, params = strength
+
+        def z(params, at_j, at_k, rows):
+            (half_j, moments_j), (half_k, moments_k) = at_j, at_k
+            strengths = function(params, ops.silu(half_j + half_k)).reshape(
+                -1, len(bonded.FOLDS), self.channels
+            )
+            return jnp.concatenate(bonded.turning(rows, moments_j, moments_k, strengths), axis=-1)
+
+        atoms = half, moments
+        return values_on_edges(z, params, atoms, atoms, bonds.units, bonds.ends)
+
+    def energies(self, parameters, both: Bonds, one_way: Bonds, strength):
+        """Half of every bond's energy at either end: (n_node,) eV."""
+        weight, half = parameters
+        turning = self.turning(half, self.moments(weight, both), one_way, strength)
+        energies = one_way.switch * bonded.turning_energy(turning[:, :3], turning[:, 3:])
+        return ops.sum_at_ends(0.5 * energies, *one_way.ends, len(weight))
+
+
+class BondedTerms(nn.Module):
+    """The terms of the given names, with C channels each."""
+
+    names: tuple[str, ...]
+    channels: int = 8
+
+    def setup(self):
+        if "angle" in self.names:
+            self.angle = AngleTerm(self.channels)
+        if "torsion" in self.names:
+            self.torsion = TorsionTerm(self.channels)
+
+    def __call__(self, x, graph: Graph):
+        """Energies (n_node,) eV of representations x (n_node, d).
+
+        NaN in a structure with more bonds than there are places for, so that nobody takes them for energies:
+        more than 4 per atom where the structure has few edges, a quarter of its edges where it has many.
+        """
+        vectors = ops.edge_vectors(graph)
+        both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))
+        energies = jnp.zeros(len(x), x.dtype)
+        if "angle" in self.names:
+            energies += self.angle.energies(self.angle.parameters(x), both)
+        if "torsion" in self.names:
+            parameters = self.torsion.parameters(x)
+            strength = pure(self.torsion.strength, parameters[1])
+            energies += self.torsion.energies(parameters, both, one_way, strength)
+        return jnp.where(ops.at_nodes(crowded, graph), jnp.nan, energies)
+
+    def angle_parameters(self, x) -> AngleParameters:
+        """Of representations (n_node, d)."""
+        return self.angle.parameters(x)
+
+    def torsion_parameters(self, x, graph: Graph) -> TorsionParameters:
+        """Barriers and phases of every edge."""
+        vectors = ops.edge_vectors(graph)
+        everything = jnp.arange(len(graph.senders)), jnp.asarray(graph.edges.mask)
+        edges = Bonds(graph, *everything, vectors, ops.safe_norm(vectors))
+        weight, half = self.torsion.parameters(x)
+        strength = pure(self.torsion.strength, half)
+        turning = self.torsion.turning(half, self.torsion.moments(weight, edges), edges, strength)
+        real, imaginary = turning[:, :3], turning[:, 3:]
+        barrier = 2.0 * jnp.hypot(real, imaginary) * edges.switch[:, None]
+        return TorsionParameters(barrier, jnp.where(barrier > 0, jnp.arctan2(imaginary, real), 0.0))
