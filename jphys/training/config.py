@@ -136,7 +136,7 @@ PRESETS: dict[str, TrainConfig] = {
         report=ReportConfig(molecules=8, sigmas=(0.0, 0.1), max_steps=50, xtb_molecules=4),
     ),
     "default": TrainConfig(),
-    "best-cpu": TrainConfig(preset="best-cpu", epochs=180),
+    "best-cpu": TrainConfig(preset="best-cpu", epochs=150),
     "qm9-gpu": TrainConfig(
         preset="qm9-gpu",
         data="qm9",
