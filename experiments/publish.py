@@ -31,7 +31,7 @@ with zero-point energy, relative to fitted energies per element (`jphys.referenc
   engine gave a label.
 - **Objective**: `{objective}`, preset `{preset}`, {epochs} epochs,
   {minutes:.0f} minutes (JAX devices: {device}).
-- **Model**: physics-driven Transformer with parametric pair energies, {n_parameters} parameters.
+- **Model**: physics-driven Transformer with parametric energies of {terms}, {n_parameters} parameters.
 
 | measured on the test part | |
 |---|---|
@@ -115,7 +115,9 @@ def card(name: str, summary: dict) -> str:
     if "style" in summary:
         return Card().format(SCALED_CARD, name=name, **summary)
     minutes, rows = summary["seconds"]["train"] / 60, measured_rows(summary)
-    return Card().format(CARD, name=name, minutes=minutes, rows=rows, **summary)
+    terms = summary["settings"]["fields"]["model"]["fields"].get("terms", [])
+    terms = " and ".join(f"{term}s" for term in ("pair", *terms))
+    return Card().format(CARD, name=name, minutes=minutes, rows=rows, terms=terms, **summary)
 
 
 def main(config: Config) -> None:

@@ -116,8 +116,8 @@ class ObjectiveConfig:
 
 ENERGY_ONLY = ObjectiveConfig()
 PAPER = ObjectiveConfig(mask=0.1, zero_force=1.0, bound=1.0)
-# Displacements at least as large as what a network cannot know of the minimum, some 0.03 Å, in every mode,
-# and errors that count absolutely below it: whatever looks closer flattens the well (docs/log.md, 2026-11-27).
+# Displacements at least as large as what a network cannot know of the minimum, some 0.03 Å, in every mode;
+# errors count absolutely below it: what looks closer flattens the well (docs/log.md, 2026-11-27).
 PHYSICS = ObjectiveConfig(
     energy=2.0,
     mask=0.02,

@@ -12,6 +12,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.fragments import HEAVY_WEIGHT, make_sides, stack
 from jphys.objectives import PHYSICS, displacements
+from jphys.prior import bonded_pairs
 
 
 def test_the_smaller_sides_of_acyclic_bonds_leave():
@@ -43,7 +44,8 @@ def batch():
 
 def moves(batch, **changes):
     (graph, labels), n_atom = batch
-    config = dataclasses.replace(PHYSICS, noise=1e-6, thermal=0.0, still=0.0, **changes)
+    quiet = dataclasses.replace(PHYSICS, noise=1e-6, thermal=0.0, still=0.0, apart=0.0, turned=0.0)
+    config = dataclasses.replace(quiet, **changes)
     delta = np.asarray(displacements(jax.random.key(0), labels, graph, config, n_atom))
     owner = np.repeat(np.arange(65), np.asarray(graph.n_node))
     return [delta[owner == i] for i in range(64)]
@@ -66,10 +68,33 @@ def test_how_many_are_taken_apart(batch):
         assert apart == pytest.approx(fraction, abs=0.2)
 
 
+def test_a_turn_keeps_bonds_and_angles(batch):
+    """Pairs up to two bonds apart keep their distance, others do not; a smaller reach turns less."""
+    (graph, _), _ = batch
+    ends = np.cumsum(np.asarray(graph.n_node))[:-1]
+    places = np.split(np.asarray(graph.nodes.positions), ends)
+    species, far = np.split(np.asarray(graph.nodes.species), ends), []
+    for z, place, move in zip(species, places, moves(batch, turned=1.0, turned_reach=90.0)):
+        before, after = (np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (place, place + move))
+        bonded = bonded_pairs(z, place)
+        near = bonded | (bonded.astype(int) @ bonded > 0)
+        np.testing.assert_allclose(after[near], before[near], atol=1e-4)
+        far.append(np.abs(after - before).max())
+    assert np.mean(np.array(far) > 0.1) > 0.3  # the side of a triple bond lies on the axis
+    little = moves(batch, turned=1.0, turned_reach=5.0)
+    assert 0.05 < max(np.abs(move).max() for move in little) < 2 * np.sin(np.deg2rad(2.5)) * 6.0
+
+
+def test_how_many_are_turned(batch):
+    for fraction in (0.0, 0.5):
+        turned = [np.abs(move).max() > 1e-3 for move in moves(batch, turned=fraction)]
+        assert np.mean(turned) == pytest.approx(fraction, abs=0.2)
+
+
 def test_draws_without_it_are_as_before(batch):
     """The new draws have a key of their own."""
     (graph, labels), n_atom = batch
     without = labels._replace(sides=None)
-    args = jax.random.key(1), graph, dataclasses.replace(PHYSICS, apart=0.0), n_atom
+    args = jax.random.key(1), graph, dataclasses.replace(PHYSICS, apart=0.0, turned=0.0), n_atom
     a, b = (displacements(args[0], which, *args[1:]) for which in (labels, without))
     np.testing.assert_array_equal(a, b)

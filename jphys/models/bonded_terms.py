@@ -180,7 +180,7 @@ class BondedTerms(nn.Module):
             parameters = self.torsion.parameters(x)
             strength = pure(self.torsion.strength, parameters[1])
             energies += self.torsion.energies(parameters, both, one_way, strength)
-        return jnp.where(ops.at_nodes(crowded, graph), jnp.nan, energies)
+        return energies * jnp.where(ops.at_nodes(crowded, graph), jnp.nan, 1.0)  # forces too
 
     def angle_parameters(self, x) -> AngleParameters:
         """Of representations (n_node, d)."""

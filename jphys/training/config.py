@@ -150,7 +150,7 @@ LITERAL = ("paper", "energy-only")  # how the objectives begin whose model is th
 
 
 def with_own_model(config: TrainConfig, objective: str) -> TrainConfig:
-    """The config with the model that the objective has by default, without `terms` where it is the paper's."""
+    """The config with the model that the objective has by default: the paper's has no `terms`."""
     if not objective.startswith(LITERAL) or not isinstance(config.model, TransformerConfig):
         return config
     return dataclasses.replace(config, model=dataclasses.replace(config.model, terms=()))

@@ -86,7 +86,7 @@ class TestTable:
         assert {len(head), len(rule), len(goal)} == {len(row)}
         assert row[0] == "`default`, physics, 60 epochs"
         assert row[1:] == ["71.3", "0.057", "0.123", "46 %", "1.11", "0.90", "0.75", "10.0", "11.0"]
-        assert goal[0] == "*goal of `default`*" and goal[1] == "≤ 90" and goal[-1] == "≤ 12"
+        assert goal[0] == "*goal of `default`*" and goal[1] == "≤ 45" and goal[-1] == "≤ 12"
         text = place.readme.read_text("utf-8")
         assert text.startswith("# A\n\n") and text.endswith("\n\nafter é\n") and "old" not in text
 

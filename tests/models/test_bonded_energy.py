@@ -69,9 +69,8 @@ def by_loops(params, x, graph) -> float:
 @pytest.mark.parametrize("name", ["CH3CH2OH", "C6H6", "cyclobutane", "bicyclobutane", "C2H2", "SiH4"])
 def test_sums_over_chains_of_molecules(name, params, rng):
     atoms = molecule(name)
-    graph = from_ase(atoms)
-    graph = with_positions(graph, atoms.positions + 0.05 * rng.normal(size=atoms.positions.shape))
-    x = rng.normal(size=(len(atoms), WIDTH))
+    graph = with_positions(from_ase(atoms), atoms.positions + 0.05 * rng.normal(size=atoms.positions.shape))
+    graph, x = pad(graph, 14, 140, 2), rng.normal(size=(14, WIDTH))  # one compilation for all
     np.testing.assert_allclose(energies(params, x, graph).sum(), by_loops(params, x, graph), rtol=1e-9)
 
 
@@ -101,11 +100,17 @@ def test_batched_and_padded_as_alone(params, rng):
 
 def test_the_bonds_found_are_those_of_the_switch():
     graph = from_ase(molecule("CH3CH2OCH3"))
-    vectors = ops.edge_vectors(graph)
-    both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))
-    assert len(both.switch) < len(graph.senders)
-    assert (int((both.switch > 0).sum()), int((one_way.switch > 0).sum())) == (22, 11)
-    assert not bool(crowded.any()) and bool(jnp.all(jnp.diff(both.ends[0]) >= 0))
+
+    @jax.jit
+    def look(graph):
+        vectors = ops.edge_vectors(graph)
+        both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))
+        return both.switch, one_way.switch, both.ends[0], crowded
+
+    both, one_way, receivers, crowded = look(graph)
+    assert len(both) < len(graph.senders)
+    assert (int((both > 0).sum()), int((one_way > 0).sum())) == (22, 11)
+    assert not bool(crowded.any()) and bool(jnp.all(jnp.diff(receivers) >= 0))
 
 
 def test_a_structure_with_too_many_bonds_is_nan_and_leaves_others_alone(params, rng):
@@ -115,7 +120,8 @@ def test_a_structure_with_too_many_bonds_is_nan_and_leaves_others_alone(params, 
     x = rng.normal(size=(20, WIDTH))
     found = energies(params, x, joined)
     alone = energies(params, x[8:17], other)
-    assert np.isnan(found[:8]).all()
+    slopes = jax.jit(jax.grad(lambda at: energies(params, x, with_positions(joined, at))[:8].sum()))
+    assert np.isnan(found[:8]).all() and np.isnan(slopes(joined.nodes.positions)[:8]).all()
     np.testing.assert_allclose(found[8:17], alone, atol=1e-12)
 
 
@@ -150,9 +156,8 @@ def test_forces_are_continuous_where_a_bond_breaks(params, rng):
             params, x, with_positions(ethane, ethane.nodes.positions + stretch * side * axis)
         ).sum()
 
-    third = jax.jacfwd(jax.grad(energy))
     grid = np.linspace(0.15, 0.65, 401)
-    curvature = jax.vmap(third)(grid)
+    curvature = jax.jit(jax.vmap(jax.jacfwd(jax.grad(energy))))(grid)
     assert np.isfinite(curvature).all()
     assert np.abs(np.diff(curvature)).max() < 0.05 * np.abs(curvature).max()  # C²
 
@@ -170,7 +175,7 @@ def test_finite_where_atoms_are_in_line_or_coincide(positions, params, rng):
     def energy(places):
         return energies(params, x, with_positions(graph, places)).sum()
 
-    assert np.isfinite(jax.hessian(energy)(jnp.asarray(places))).all()
+    assert np.isfinite(jax.jit(jax.hessian(energy))(jnp.asarray(places))).all()
 
 
 def test_parameters_are_those_of_the_energy(params, rng):
@@ -180,20 +185,22 @@ def test_parameters_are_those_of_the_energy(params, rng):
     module = BondedTerms(("torsion",), CHANNELS)
     turning = {"params": {"torsion": params["torsion"]}}
     edge = int(np.flatnonzero((graph.receivers == 0) & (graph.senders == 1))[0])
-    start = module.apply(turning, x, graph, method="torsion_parameters")
+    tell = jax.jit(lambda graph: module.apply(turning, x, graph, method="torsion_parameters"))
+    total = jax.jit(lambda graph: module.apply(turning, x, graph).sum())
+    start = tell(graph)
     axis = atoms.positions[1] - atoms.positions[0]
     for degrees in (25.0, 75.0, 140.0):
         turned = atoms.copy()
         side = turned[[1, 5, 6, 7]]
         side.rotate(degrees, axis, center=atoms.positions[1])
         turned.positions[[1, 5, 6, 7]] = side.positions
-        after = module.apply(turning, x, from_ase(turned), method="torsion_parameters")
+        after = tell(from_ase(turned))
         np.testing.assert_allclose(after.barrier[edge], start.barrier[edge], rtol=1e-6)
         change = np.exp(1j * (after.phase[edge] - start.phase[edge]))
         expected = np.exp(1j * np.deg2rad(degrees) * np.array([1, 2, 3]))
         for n in range(3):
             assert min(abs(change[n] - expected[n]), abs(change[n] - np.conj(expected[n]))) < 1e-6
-        rise = float(module.apply(turning, x, from_ase(turned)).sum() - module.apply(turning, x, graph).sum())
+        rise = float(total(from_ase(turned)) - total(graph))
         cosines = 0.5 * start.barrier[edge] * (np.cos(after.phase[edge]) - np.cos(start.phase[edge]))
         np.testing.assert_allclose(rise, cosines.sum(), atol=1e-6)
 
@@ -201,15 +208,16 @@ def test_parameters_are_those_of_the_energy(params, rng):
 def test_a_potential_reads_its_parameters_out():
     config = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=4, terms=("angle", "torsion"))
     potential, graph = make_potential(config), from_ase(molecule("CH3OH"))
-    params = potential.init(jax.random.key(0), graph)
+    params = jax.jit(potential.init)(jax.random.key(0), graph)
     assert potential.angle_parameters is not None and potential.torsion_parameters is not None
-    bends, turns = potential.angle_parameters(params, graph), potential.torsion_parameters(params, graph)
+    bends = jax.jit(potential.angle_parameters)(params, graph)
+    turns = jax.jit(potential.torsion_parameters)(params, graph)
     assert bends.stiffness.shape == (6, 8) and turns.barrier.shape == (30, 3)
     bonded_pair = (graph.receivers == 0) & (graph.senders == 1)
     assert float(turns.barrier[bonded_pair].max()) > 0
     paper = make_potential(TransformerConfig(channels=8, heads=2, blocks=1, n_basis=4))
     assert paper.angle_parameters is None and paper.torsion_parameters is None
-    assert "bonded" not in paper.init(jax.random.key(0), graph)
+    assert "bonded" not in jax.eval_shape(paper.init, jax.random.key(0), graph)
 
 
 def test_terms_are_named():
