@@ -35,7 +35,10 @@ class Bonds:
 
 
 def places_of(flags, graph: Graph, per_node: int):
-    """Flagged edges, each in one of the `per_node` places that every atom brings to its structure.
+    """Flagged edges in n_node · `per_node` places.
+
+    Where there are more flagged edges than places, no structure has more than its atoms bring: one that
+    collapses does not take the places of its neighbours in a batch.
 
     Args:
         flags: (n_edge,) bool.
@@ -48,11 +51,11 @@ def places_of(flags, graph: Graph, per_node: int):
     """
     owner = ops.graph_of_edge(graph)
     counts = jax.ops.segment_sum(flags.astype(jnp.int32), owner, len(graph.n_node), indices_are_sorted=True)
-    n_node = jnp.asarray(graph.n_node)
-    places, first = per_node * n_node, per_node * (jnp.cumsum(n_node) - n_node)
-    rank = jnp.cumsum(flags) - 1 - (jnp.cumsum(counts) - counts)[owner]
     room = per_node * len(graph.nodes.species)
-    place = jnp.where(flags & (rank < places[owner]), first[owner] + rank, room)
+    fair = jnp.minimum(counts, per_node * jnp.asarray(graph.n_node))
+    places = jnp.where(jnp.sum(counts) <= room, counts, fair)
+    rank = jnp.cumsum(flags) - 1 - (jnp.cumsum(counts) - counts)[owner]
+    place = jnp.where(flags & (rank < places[owner]), (jnp.cumsum(places) - places)[owner] + rank, room)
     chosen = jnp.full(room, -1).at[place].set(jnp.arange(len(flags)), mode="drop")
     return jnp.maximum(jax.lax.cummax(chosen), 0), chosen >= 0, counts > places
 
@@ -169,7 +172,7 @@ class BondedTerms(nn.Module):
         """Energies (n_node,) eV of representations x (n_node, d).
 
         NaN in a structure with more bonds than there are places for, so that nobody takes them for energies:
-        more than 4 per atom where the structure has few edges, a quarter of its edges where it has many.
+        there are 4 per atom of the graph, or one for every four edges where these are more.
         """
         vectors = ops.edge_vectors(graph)
         both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))

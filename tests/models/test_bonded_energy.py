@@ -114,24 +114,26 @@ def test_the_bonds_found_are_those_of_the_switch():
 
 
 def test_a_structure_with_too_many_bonds_is_nan_and_leaves_others_alone(params, rng):
-    crowd = make_graph([6] * 8, 0.45 * rng.normal(size=(8, 3)) * [1, 1, 1] + np.eye(8, 3))
+    crowd = make_graph([6] * 8, 0.45 * rng.normal(size=(8, 3)) + np.eye(8, 3))
     other = from_ase(molecule("CH3CH2OH"))
-    joined = pad(batch([crowd, other]), 20, 160, 3)
-    x = rng.normal(size=(20, WIDTH))
+    joined = pad(batch([crowd, crowd, other]), 26, 200, 4)
+    x = rng.normal(size=(26, WIDTH))
     found = energies(params, x, joined)
-    alone = energies(params, x[8:17], other)
+    alone = energies(params, x[16:25], other)
     slopes = jax.jit(jax.grad(lambda at: energies(params, x, with_positions(joined, at))[:8].sum()))
-    assert np.isnan(found[:8]).all() and np.isnan(slopes(joined.nodes.positions)[:8]).all()
-    np.testing.assert_allclose(found[8:17], alone, atol=1e-12)
+    assert np.isnan(found[:16]).all() and np.isnan(slopes(joined.nodes.positions)[:8]).all()
+    np.testing.assert_allclose(found[16:25], alone, atol=1e-12)
 
 
-def test_places_beyond_the_last_are_told():
-    graph = make_graph([6] * 4, np.eye(4, 3))
-    flags = np.ones(12, bool)
-    chosen, real, crowded = places_of(flags, graph, 2)
-    assert bool(crowded[0]) and bool(real.all()) and chosen.tolist() == list(range(8))
-    chosen, real, crowded = places_of(flags & (np.arange(12) > 8), graph, 2)
-    assert not bool(crowded[0]) and chosen[:3].tolist() == [9, 10, 11] and int(real.sum()) == 3
+def test_places_go_where_they_are_needed_and_then_to_everyone_alike():
+    crowd = make_graph([6] * 4, np.eye(4, 3))
+    joined = pad(batch([crowd, crowd]), 12, 40, 3)
+    first = np.arange(40) < 12
+    chosen, real, crowded = places_of(first, joined, 1)  # 12 places
+    assert not bool(crowded.any()) and int(real.sum()) == 12 and chosen.tolist() == list(range(12))
+    chosen, real, crowded = places_of(first | (np.arange(40) == 20), joined, 1)
+    assert crowded.tolist() == [True, False, False] and int(real.sum()) == 5
+    assert chosen[:5].tolist() == [0, 1, 2, 3, 20] and chosen[5:].tolist() == [20] * 7
 
 
 def test_the_switch_is_smooth_and_ends():
