@@ -94,8 +94,9 @@ def test_a_potential_does_not_depend_on_the_cut(x64, short):
     atoms = bulk("NaCl", "rocksalt", a=5.6)
     atoms.rattle(0.1, seed=0)
     graph = from_ase(atoms, cutoff=5.0)
-    sizes = {"channels": 8, "blocks": 2, "heads": 2, "n_basis": 4, "max_z": 20}
-    config = jphys.TransformerConfig(**sizes, terms=("angle", "torsion"))
+    config = jphys.TransformerConfig(
+        channels=8, blocks=2, heads=2, n_basis=4, max_z=20, terms=("angle", "torsion")
+    )
     potential = jphys.make_potential(config)
     params = jax.jit(potential.init)(jax.random.key(0), graph)
     params = jax.tree.map(lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params)

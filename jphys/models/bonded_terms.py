@@ -76,10 +76,10 @@ def find_bonds(graph: Graph, vectors, distances) -> tuple[Bonds, Bonds, jax.Arra
         both = Bonds(graph, everything, graph.edges.mask, vectors, distances)
         one_way = Bonds(graph, everything, ops.ahead(graph), vectors, distances)
         return both, one_way, jnp.zeros(len(graph.n_node), bool)
-    *chosen, crowded = places_of(flags, graph, per_node)
-    *chosen_once, _ = places_of(flags & ops.ahead(graph), graph, -(-per_node // 2))
-    bonds = (Bonds(graph, *some, vectors, distances) for some in (chosen, chosen_once))
-    return *bonds, crowded
+    chosen, real, crowded = places_of(flags, graph, per_node)
+    both = Bonds(graph, chosen, real, vectors, distances)
+    chosen, real, _ = places_of(flags & ops.ahead(graph), graph, -(-per_node // 2))
+    return both, Bonds(graph, chosen, real, vectors, distances), crowded
 
 
 class AngleTerm(nn.Module):

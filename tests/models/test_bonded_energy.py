@@ -1,5 +1,7 @@
 """Angle and torsion energies against loops over all chains, and where bonds switch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def dense(params, x):
 def by_loops(params, x, graph) -> float:
     """Σ over all triplets and chains of the formulas of the module, with arctan2 and complex numbers."""
     x = np.asarray(x)
-    bends = MODULE.apply({"params": params}, x, method="angle_parameters")
+    bends: Any = MODULE.apply({"params": params}, x, method="angle_parameters")
     turns = params["torsion"]
     weight, half = dense(turns["outer"], x), dense(turns["middle"], x)
     vectors, species = np.asarray(ops.edge_vectors(graph)), np.asarray(graph.nodes.species)
@@ -62,7 +64,7 @@ def by_loops(params, x, graph) -> float:
                 for n in (1, 2, 3):
                     z[n - 1] += strengths[n - 1] @ each * sines**n * np.exp(1j * n * angle)
         size = np.sqrt(abs(z) ** 2 + bonded.SMALL**2) - bonded.SMALL
-        total += 0.5 * switch[middle] * np.sum(z.real + size)  # either direction of a bond
+        total += 0.5 * switch[middle] * np.sum(np.real(z) + size)  # either direction of a bond
     return total
 
 
@@ -188,7 +190,7 @@ def test_parameters_are_those_of_the_energy(params, rng):
     turning = {"params": {"torsion": params["torsion"]}}
     edge = int(np.flatnonzero((graph.receivers == 0) & (graph.senders == 1))[0])
     tell = jax.jit(lambda graph: module.apply(turning, x, graph, method="torsion_parameters"))
-    total = jax.jit(lambda graph: module.apply(turning, x, graph).sum())
+    total = jax.jit(lambda graph: jnp.sum(jnp.asarray(module.apply(turning, x, graph))))
     start = tell(graph)
     axis = atoms.positions[1] - atoms.positions[0]
     for degrees in (25.0, 75.0, 140.0):

@@ -49,8 +49,9 @@ def test_the_pretrained_model_knows_molecules_it_never_saw(model):
     """All atoms of 40 test molecules; what it was not taught is one of 8,382, the carbon of methane."""
     test = graphs(take(split_data(load_small(), 0).test.structures, np.arange(0, 560, 14)))
     asked = [(graph, atom) for graph in test for atom in range(len(graph.nodes.species))]
-    structures, atoms = map(list, zip(*asked))
-    likely = masked_atom.element_probabilities(*model, structures, atoms).argmax(axis=1) + 1
+    (potential, params), (structures, atoms) = model, map(list, zip(*asked))
+    found = masked_atom.element_probabilities(potential, params, structures, atoms)
+    likely = np.argmax(found, axis=1) + 1
     assert np.mean(likely == [graph.nodes.species[atom] for graph, atom in asked]) > 0.995
 
 

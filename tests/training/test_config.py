@@ -54,7 +54,8 @@ def test_a_run_without_losses_has_those_of_its_objective(preset, objective, expe
 
 def test_the_model_of_the_paper_is_that_of_its_objective():
     for preset in PRESETS.values():
-        assert preset.model.terms == TERMS == with_own_model(preset, "physics").model.terms
+        assert isinstance(preset.model, TransformerConfig)
+        assert preset.model.terms == TERMS and with_own_model(preset, "physics") == preset
         for objective in ("paper", "energy-only"):
             own = with_own_model(preset, objective)
             assert own == dataclasses.replace(preset, model=dataclasses.replace(preset.model, terms=()))
