@@ -11,8 +11,8 @@ times the angle: E_jk is a cosine with the barrier 2|Z_n| that vanishes at the a
 |Z_n| it would fade with the bond and pull along it.
 
 The sums over chains factorise into moments of the bonds of single atoms, Σ_i s w a, Σ_i s w a⊗a and
-Σ_i s w a⊗a⊗a, because cos θ and the part of a across a bond are polynomials of a: no chain is listed, no
-table can overflow, and collinear atoms are regular points. Closed chains of three atoms (i = l) count.
+Σ_i s w a⊗a⊗a, because cos θ and the part of a across a bond are polynomials of a: no chain is listed, and
+collinear atoms are regular points. Closed chains of three atoms (i = l) count.
 """
 
 from typing import NamedTuple
