@@ -14,6 +14,7 @@ from jphys.prior import bonded_pairs
 
 FORMAT, VERSION = "jphys truth", 1
 FILE = Path(__file__).with_name("truth_b3lyp.npz")  # in the package
+SECOND = Path(__file__).with_name("truth_second.npz")  # molecules that no loss was chosen by
 KINDS = ("stable", "displaced", "torsion", "stretch")
 TORSIONS = np.arange(30.0, 360.0, 30.0)  # degrees; 0 is the stable structure
 STRETCHES = np.array([-0.2, -0.1, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0])  # Å; 0 is the stable structure

@@ -34,12 +34,14 @@ BADGER = 6.0  # k ~ r⁻⁶
 # These constants give fundamentals. Harmonic wavenumbers of B3LYP are higher by 1/0.9614 (Scott & Radom 1996,
 # doi:10.1021/jp960976r), which is anharmonicity: that of stretches of hydrogen for the most part.
 FUNDAMENTAL = 0.9614
-# Å and kcal/mol: length and energy of dissociation (298 K) of the bond in H-CH₃, H-NH₂, H-OH, HF, H₃C-CH₃,
-# H₃C-NH₂, H₃C-OH, H₃C-F, H₂N-NH₂, HO-OH (Blanksby & Ellison 2003, doi:10.1021/ar020230d; Luo 2007).
-DISSOCIATION = {
-    **{(1, 6): (1.087, 105.0), (1, 7): (1.012, 107.6), (1, 8): (0.958, 118.8), (1, 9): (0.917, 136.3)},
-    **{(6, 6): (1.535, 90.1), (6, 7): (1.471, 85.2), (6, 8): (1.421, 92.1), (6, 9): (1.383, 115.0)},
-    **{(7, 7): (1.447, 66.2), (8, 8): (1.453, 50.5)},
+# Å and kcal/mol: length and depth of the bond in H-CH₃, H-NH₂, H-OH, HF, H₃C-CH₃, H₃C-NH₂, H₃C-OH, H₃C-F,
+# H₂N-NH₂, HO-OH: energies of the two sides as they are in the molecule, less that of the molecule, by
+# UB3LYP/6-31G(2df,p) (experiments/bond_depths.py). Enthalpies of dissociation are smaller, by the zero-point
+# energy and by what the sides gain as they relax, which nothing else of the prior does either.
+DEPTHS = {
+    **{(1, 6): (1.087, 119.7), (1, 7): (1.012, 112.6), (1, 8): (0.958, 120.2), (1, 9): (0.917, 132.7)},
+    **{(6, 6): (1.535, 112.5), (6, 7): (1.471, 97.8), (6, 8): (1.421, 104.3), (6, 9): (1.383, 119.9)},
+    **{(7, 7): (1.447, 70.8), (8, 8): (1.453, 54.9)},
 }
 MORSE_WIDTH = 2.0  # Å⁻¹ of other pairs: the anharmonicity that MMFF94 gives every bond
 # Z of either end and C of the centre of an angle; mdyn·Å with a length in Å (Halgren 1996 V, table VI).
@@ -78,7 +80,7 @@ def _by_pair(table) -> np.ndarray:
 
 
 _BONDS, _ENDS, _CENTRES = _by_pair(BONDS), _by_element(ENDS, np.nan), _by_element(CENTRES, np.nan)
-_DISSOCIATION = _by_pair(DISSOCIATION)
+_DEPTHS = _by_pair(DEPTHS)
 _WAG = _by_element(WAG, 0.020)
 _MM3 = np.stack([COVALENT_RADIUS + 1.2, np.full(MAX_Z + 1, 0.05)], axis=1)
 for _z, _row in MM3.items():
@@ -89,10 +91,10 @@ def stretch(species, positions, bonds) -> np.ndarray:
     """Stiffness k in eV/Å² and Morse's width a in Å⁻¹, (t, 2).
 
     k = k_ref·(r_ref/r)⁶ of the two elements; else k = A/(r − B)³, B by their periods. a = √(k/2D) for the
-    bond of known D, and the same for stronger bonds of the two elements: their depth grows as k does.
+    bond of known depth D, and the same for stronger bonds of the two elements: their depth grows as k does.
     """
     r, pair = lengths(positions, bonds), (species[bonds[:, 0]], species[bonds[:, 1]])
-    known, (length, depth) = _badger(r, pair), _DISSOCIATION[pair].T
+    known, (length, depth) = _badger(r, pair), _DEPTHS[pair].T
     width = np.sqrt(_badger(length, pair) / (2.0 * depth * units.KCAL_PER_MOL))
     k = np.where(np.isfinite(known), known, _schlegel(species, r, bonds))
     return np.stack([k, np.where(np.isfinite(width), width, MORSE_WIDTH)], axis=1)
