@@ -24,9 +24,9 @@ class Motion:
         RuntimeError: in `advance`, where the list overflowed or a position is not finite.
     """
 
-    def __init__(self, system: str, n_atoms: int):
+    def __init__(self, system: str, n_atoms: int, *, terms: bool = True):
         self.atoms = build(system, n_atoms)
-        potential, params = model(system)
+        potential, params = model(system, terms=terms)
         box = jnp.asarray(self.atoms.cell.lengths())
         self.lists, energy = jphys.energy_neighbor_list(potential, params, self.atoms.numbers, box)
         dt = TIME_STEP[system] * units.FEMTOSECOND
@@ -85,6 +85,13 @@ class Motion:
         ]
 
 
+def pairs_alone(system: str, size: int, steps: int) -> Candidate:
+    """The same dynamics on a kept list without angles and torsions."""
+    motion = Motion(system, size, terms=False)
+    work = len(motion.atoms) * steps
+    return Candidate("pairs alone", lambda _: motion.advance_on_this_list(steps), work)
+
+
 def start_peers(config, key: tuple[str, int], motion: Motion) -> list[Candidate]:
     """The same box, time step and number of steps by the models of the peer, where it takes part."""
     if config.peer != "mlip" or key[1] not in config.peer_sizes:
@@ -98,11 +105,13 @@ def start_peers(config, key: tuple[str, int], motion: Motion) -> list[Candidate]
 
 
 def run(config) -> dict[str, Any]:
-    """µs per atom and step of NVE, what the search for pairs takes of it, and the growth with the size."""
+    """µs per atom and step of NVE, what the search for pairs and the bonded terms take of it, and its growth
+    with the size."""
     motions = {(system, size): Motion(system, size) for system in config.systems for size in config.sizes}
     ours = {key: motion.candidates(config.steps) for key, motion in motions.items()}
     peers = {key: start_peers(config, key, motion) for key, motion in motions.items()}
-    measure([c for key in motions for c in ours[key] + peers[key]], config.rounds)
+    bare = {system: pairs_alone(system, max(config.sizes), config.steps) for system in config.systems}
+    measure([c for key in motions for c in ours[key] + peers[key]] + list(bare.values()), config.rounds)
     rows, ratios, cost = [], {}, {}
     for (system, size), motion in motions.items():
         whole, kept, search = ours[system, size]
@@ -142,6 +151,10 @@ def run(config) -> dict[str, Any]:
                 peer.per_unit / whole.per_unit
             )
     for system in config.systems:
+        kept = ours[system, max(config.sizes)][1]
+        ratios[f"cost of bonded terms, {system} of {kept.units / config.steps:.0f}, on a kept list"] = (
+            kept.per_unit / bare[system].per_unit
+        )
         for small, large in itertools.pairwise(config.sizes):
             name = f"growth per atom, {system}, {small} to {large}"
             ratios[name] = cost[system, large] / cost[system, small]

@@ -54,12 +54,17 @@ def acid(trials: int = 200) -> ase.Atoms:
     return box
 
 
-def model(system: str) -> tuple[Any, Any]:
-    """The shipped potential for the liquid; one of the same shape with random parameters for the metal."""
+def model(system: str, *, terms: bool = True) -> tuple[Any, Any]:
+    """The shipped potential for the liquid; one of the same shape with random parameters for the metal.
+
+    Without `terms`: its pair energies alone, which cost what the paper's model costs.
+    """
     potential, params = jphys.load("qm9-small")
+    fields = {**vars(potential.config)}
+    fields |= {} if system == "liquid" else {"reference_energies": ()}
+    fields |= {} if terms else {"terms": ()}
+    chosen = jphys.make_potential(jphys.TransformerConfig(**fields))
     if system == "liquid":
-        return potential, params
-    fields = {**vars(potential.config), "reference_energies": ()}
-    untrained = jphys.make_potential(jphys.TransformerConfig(**fields))
+        return chosen, {name: value for name, value in params.items() if terms or name != "bonded"}
     graph = from_ase(build(system, 4), cutoff=potential.cutoff)
-    return untrained, jax.jit(untrained.init)(jax.random.key(0), graph)
+    return chosen, jax.jit(chosen.init)(jax.random.key(0), graph)

@@ -78,12 +78,12 @@ def test_hydrogen_in_numbers(x64):
 
 
 def test_morse_far_from_the_minimum(x64):
-    """½k/a²(1 − exp(−a(r − r⁰)))²: at r → ∞ the D of methanol's C-O, 92.1 kcal/mol, times k over its k."""
+    """½k/a²(1 − exp(−a(r − r⁰)))²: at r → ∞ the 104.3 kcal/mol of methanol's C-O, times k over its k."""
     prior, stable = setting("CO")
     k, a = prior.bonds.stiffness[0].tolist()
     single = MDYNE * 5.40 * (1.393 / 1.421) ** 6
-    assert a == pytest.approx(np.sqrt(single / (2 * 92.1 * KCAL)), rel=1e-5)
-    for stretch, depth in ((-0.3, 0.5 * k / a**2), (0.2, 0.5 * k / a**2), (50.0, 92.1 * KCAL * k / single)):
+    assert a == pytest.approx(np.sqrt(single / (2 * 104.3 * KCAL)), rel=1e-5)
+    for stretch, depth in ((-0.3, 0.5 * k / a**2), (0.2, 0.5 * k / a**2), (50.0, 104.3 * KCAL * k / single)):
         direction = np.array(stable[1] - stable[0]) / np.linalg.norm(stable[1] - stable[0])
         moved = stable.at[1].add(stretch * direction)
         expected = depth * (1 - np.exp(-a * stretch)) ** 2
