@@ -8,6 +8,7 @@ stay as they are in the molecule, as they do in the prior. Prints the table `DEP
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -43,11 +44,11 @@ def energy(atoms: Atoms) -> float:
 
     places = list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist()))
     spin = int(atoms.numbers.sum()) % 2
-    field = dft.UKS(gto.M(atom=places, basis="6-31g(2df,p)", spin=spin, verbose=0), xc="b3lyp")
-    hartree = field.kernel()
+    field: Any = dft.UKS(gto.M(atom=places, basis="6-31g(2df,p)", spin=spin, verbose=0), xc="b3lyp")
+    field.kernel()
     if not field.converged:
         raise ValueError(f"{atoms.get_chemical_formula()}: the self-consistent field must converge")
-    return float(hartree) * units.HARTREE / units.KCAL_PER_MOL
+    return float(field.e_tot) * units.HARTREE / units.KCAL_PER_MOL
 
 
 def main() -> None:

@@ -4,8 +4,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jphys"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -63,37 +61,50 @@ def test_every_file_has_a_floor():
     assert {part_of(file) for file in FILES} <= set(FLOORS)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_go_down(file):
-    own = part_of(file)
-    for name in imported_modules(ast.parse(file.read_text("utf-8"))):
+def everything_imported() -> list[tuple[Path, str, str]]:
+    """File, its row of the table and a dotted name that it imports, of the whole package."""
+    parsed = [(file, ast.parse(file.read_text("utf-8"))) for file in FILES]
+    return [(file, part_of(file), name) for file, tree in parsed for name in imported_modules(tree)]
+
+
+def test_imports_go_down():
+    up = []
+    for file, own, name in everything_imported():
         part = jphys_part(name)
-        if part is None or part == own:
-            continue
-        assert FLOORS[part] < FLOORS[own], (
-            f"{own} (floor {FLOORS[own]}) imports {name} (floor {FLOORS[part]})"
-        )
+        if part is not None and part != own and FLOORS[part] >= FLOORS[own]:
+            up.append(f"{file} (floor {FLOORS[own]}) imports {name} (floor {FLOORS[part]})")
+    assert up == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_heavy_packages_have_one_home(file):
-    for name in imported_modules(ast.parse(file.read_text("utf-8"))):
-        home = ONLY_IN.get(name.split(".")[0])
-        assert home in (None, part_of(file)), f"{name} may be imported in {home} only"
+def test_heavy_packages_have_one_home():
+    strays = [
+        f"{file} imports {name}"
+        for file, own, name in everything_imported()
+        if ONLY_IN.get(name.split(".")[0]) not in (None, own)
+    ]
+    assert strays == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_errors_are_raised_not_asserted(file):
+def test_errors_are_raised_not_asserted():
     """`python -O` removes assert statements."""
-    asserts = [n.lineno for n in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(n, ast.Assert)]
-    assert not asserts
+    asserts = [
+        f"{file}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Assert)
+    ]
+    assert asserts == []
 
 
-@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
-def test_experiments_are_short_and_use_public_names(file):
-    text = file.read_text("utf-8")
-    assert text.count("\n") <= 200
-    tree = ast.parse(text)
-    parts = [part for name in imported_modules(tree) for part in name.split(".")]
-    parts += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    assert [part for part in parts if part.startswith("_") and not part.endswith("__")] == []
+def test_experiments_are_short():
+    assert [file.name for file in SCRIPTS if file.read_text("utf-8").count("\n") > 200] == []
+
+
+def test_experiments_use_public_names():
+    private = []
+    for file in SCRIPTS:
+        tree = ast.parse(file.read_text("utf-8"))
+        parts = [part for name in imported_modules(tree) for part in name.split(".")]
+        parts += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        private += [f"{file.name}: {p}" for p in parts if p.startswith("_") and not p.endswith("__")]
+    assert private == []
