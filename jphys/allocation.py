@@ -1,6 +1,7 @@
 """How freed memory is treated on the CPU: the largest single cost of a training step there, if left alone."""
 
 import ctypes
+import re
 import sys
 
 # Parameters of glibc's mallopt, from its malloc.h.
@@ -8,6 +9,9 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = -1  # as an unsigned number of bytes the largest
 _HUGE_PAGES = 14  # MADV_HUGEPAGE of sys/mman.h
 _HUGE_PAGE = 2**21  # bytes
+_GAPS = 2**10, 2**22  # bytes; glibc sorts free blocks from the first on, an array of XLA fills the last
+_ROUNDS = 3  # a block that is cut to size leaves a smaller one
+_kept = False
 
 
 def keep_freed_memory() -> bool:
@@ -36,7 +40,55 @@ def keep_freed_memory() -> bool:
     if not all(mallopt(name, value) == 1 for name, value in settings):
         return False
     _ask_for_huge_pages(libc)
+    global _kept
+    _kept = True
     return True
+
+
+def fill_gaps() -> int:
+    """Take the free blocks that compiling left behind, so that nobody looks at them again.
+
+    Compiling a training step leaves some 85,000 free blocks of 1 kB to 4 MB between blocks in use. Kernels
+    allocate their work space at every call, and glibc walks along its sorted lists of free blocks to find one
+    and to put it back: a sixth of the time of a step. They are not given back, which costs no memory beyond
+    the peak. To be called once after a long compilation, and after `keep_freed_memory`, without which nothing
+    happens.
+
+    Returns:
+        How many blocks were taken.
+    """
+    if not _kept:
+        return 0
+    libc, taken = ctypes.CDLL(None), 0
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+    for _ in range(_ROUNDS):
+        gaps = [(size, count) for size, count in free_blocks() if _GAPS[0] <= size < _GAPS[1]]
+        for size, count in gaps:
+            for _ in range(count):
+                libc.malloc(size - ctypes.sizeof(ctypes.c_size_t))  # glibc's header takes the rest
+        taken += sum(count for _, count in gaps)
+    return taken
+
+
+def free_blocks() -> list[tuple[int, int]]:
+    """Smallest size in bytes and number of the free blocks of each list of glibc's main pool."""
+    libc = ctypes.CDLL(None)
+    libc.open_memstream.restype = ctypes.c_void_p
+    for name, arguments in (
+        ("open_memstream", (ctypes.c_void_p, ctypes.c_void_p)),
+        ("malloc_info", (ctypes.c_int, ctypes.c_void_p)),
+        ("fclose", (ctypes.c_void_p,)),
+        ("free", (ctypes.c_void_p,)),
+    ):
+        getattr(libc, name).argtypes = arguments
+    text, size = ctypes.c_void_p(), ctypes.c_size_t()
+    stream = libc.open_memstream(ctypes.byref(text), ctypes.byref(size))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    pools = ctypes.string_at(text.value or 0, size.value).decode().split("</heap>")
+    libc.free(text)
+    rows = re.findall(r'<size from="(\d+)" to="\d+" total="\d+" count="(\d+)"/>', pools[0])
+    return [(int(size), int(count)) for size, count in rows]
 
 
 def _ask_for_huge_pages(libc) -> None:

@@ -64,3 +64,33 @@ def test_blocks_above_2_gb_stay_too():
     if took_effect != "True":
         pytest.skip("the C library is not glibc")
     assert int(faults) < 30  # of 144 pages
+
+
+GAPS = """
+import ctypes
+from jphys.allocation import fill_gaps, free_blocks, keep_freed_memory
+assert fill_gaps() == 0  # no pool of ours yet
+print(keep_freed_memory())
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+libc.free.argtypes = (ctypes.c_void_p,)
+blocks = [libc.malloc(2000 + 48 * (i % 1000)) for i in range(40_000)]
+for block in blocks[::2]:
+    libc.free(block)
+
+def count():
+    libc.free(libc.malloc(2**25))  # sorts what was freed
+    return sum(number for size, number in free_blocks() if 1024 <= size < 2**22)
+
+print(count(), fill_gaps(), count())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is asked")
+def test_gaps_are_filled():
+    done = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    took_effect, before, taken, after = done.stdout.split()
+    if took_effect != "True":
+        pytest.skip("the C library is not glibc")
+    assert int(before) > 19_000 and int(taken) >= int(before) and int(after) < int(before) / 10

@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jphys import checkpoint, runs
+from jphys.allocation import fill_gaps
 from jphys.training.config import TrainConfig
 from jphys.training.setup import Run
 from jphys.training.step import StepReport, TrainState
@@ -44,6 +45,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
         before = runs.seconds_so_far(folder)
         scores = [score(line["valid"]) for line in earlier if "valid" in line]
         valid = part_graphs(run.potential, run.data.valid)
+        compiled: set[str] = set()  # what a metrics record holds is compiled where it first comes
         saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)
         with tqdm(total=len(run.plan), initial=done, unit="step", desc="training", mininterval=2) as bar:
             while done < len(run.plan) and not finished:
@@ -61,6 +63,9 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                         checkpoint.save(folder / "best", run.potential, average)
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)
+                if not compiled >= set(record):
+                    fill_gaps()
+                    compiled |= set(record)
                 runs.append_metrics(folder, record)
                 bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}", refresh=False)
                 bar.update(done - bar.n)
