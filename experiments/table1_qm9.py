@@ -1,6 +1,6 @@
 """The QM9 rows of table 1 of Yi et al.: the default model by each objective, five seeds.
 
-    python experiments/table1_qm9.py             # five rows of five trainings, six minutes each
+    python experiments/table1_qm9.py             # five rows of five trainings, 10 to 30 minutes each
     python experiments/table1_qm9.py --objectives physics --seeds 1
     python experiments/table1_qm9.py --data qm9-full --source dsgdb9nsd.xyz.tar.bz2   # for a GPU
 

@@ -1,6 +1,6 @@
 """Train a potential with physical constraints and measure whether perturbed molecules relax back.
 
-    python experiments/train.py                    # the shipped QM9 subset, some 10 minutes on 2 cores
+    python experiments/train.py                    # the shipped QM9 subset, 10 to 30 minutes on 2 cores
     python experiments/train.py --preset best-cpu --objective paper --seed 1
     python experiments/train.py --preset qm9-gpu --source dsgdb9nsd.xyz.tar.bz2 --stop-after-minutes 12
     python experiments/train.py --data my.extxyz

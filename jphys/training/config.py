@@ -69,7 +69,7 @@ class TrainConfig:
     """Continue the run in the folder from its last checkpoint."""
     seed: int = 0
     """Of split, parameters, shuffling and noise."""
-    epochs: int = 28
+    epochs: int = 36
     """Passes over the training part."""
     batch_size: int = 16
     """Structures per step, over all devices together."""
