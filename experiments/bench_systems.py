@@ -57,7 +57,7 @@ def acid(trials: int = 200) -> ase.Atoms:
 def model(system: str, *, terms: bool = True) -> tuple[Any, Any]:
     """The shipped potential for the liquid; one of the same shape with random parameters for the metal.
 
-    Without `terms`: its pair energies alone, which cost what the paper's model costs.
+    Without `terms`: its pair energies alone, the shape of the paper's model.
     """
     potential, params = jphys.load("qm9-small")
     fields = {**vars(potential.config)}

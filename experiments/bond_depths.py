@@ -2,9 +2,9 @@
 
     pip install -e ".[engines]" && python experiments/bond_depths.py
 
-UB3LYP/6-31G(2df,p) by PySCF at the geometries of the G2 set (that of CH₃F relaxed by GFN2-xTB). The two sides
-stay as they are in the molecule, as they do in the prior. Prints the table `DEPTHS` of
-`jphys.prior.force_constants`; a minute on one core.
+UB3LYP by PySCF, with its own 6-31G(2df,p), at the geometries of the G2 set (that of CH₃F relaxed by
+GFN2-xTB). The two sides stay as they are in the molecule, as they do in the prior. Prints the depths of
+`DEPTHS` in `jphys.prior.force_constants`; a minute on one core.
 """
 
 import sys
@@ -57,7 +57,10 @@ def main() -> None:
         atoms = atoms_of(name)
         symbols = np.array(atoms.get_chemical_symbols())
         cuts = bridges(bonded_pairs(atoms.numbers, atoms.positions))
-        a, b, side = next(cut for cut in cuts if sorted(bond) == sorted(symbols[list(cut[:2])]))
+        fitting = [cut for cut in cuts if sorted(bond) == sorted(symbols[list(cut[:2])])]
+        if not fitting:
+            raise ValueError(f"BONDS must name a bond in no ring of each molecule, got {bond} for {name}")
+        a, b, side = fitting[0]
         depth = energy(atoms[side]) + energy(atoms[~side]) - energy(atoms)
         print(f"{name:8s} {bond}  {atoms.get_distance(a, b):.3f} Å  {depth:.1f} kcal/mol")
 

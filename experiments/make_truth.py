@@ -6,10 +6,10 @@
 Energies and forces of the molecules as they are and displaced by σ = 0.05 and 0.1 Å, along rigid torsions
 and bond stretches; second derivatives of the smallest. The first judge has 50 molecules of the shipped set's
 test part (seed 0), ten scans of each kind and ten matrices; it was looked at while losses were chosen. The
-second has 40 others of 7 to 9 heavy atoms, from the test parts of the shipped and of the whole set, twelve
-scans of each kind and twelve matrices: for final tables alone. A stopped run goes on with the same command.
-Scans whose atoms run into each other are not asked. `--engine gfn2-xtb` is for trials: seconds, without
-second derivatives.
+second has 40 others of 7 to 9 heavy atoms, from the test parts (seed 0) of the shipped and of the whole set,
+twelve scans of each kind and twelve matrices: for final tables alone, of trainings with seed 0. A stopped run
+goes on with the same command. Scans whose atoms run into each other are not
+asked. `--engine gfn2-xtb` is for trials: seconds, without second derivatives.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ import tyro
 from tqdm import tqdm
 
 from jphys.data import qm9, truth
-from jphys.data.labelling import one_thread
+from jphys.data.labelling import end_with_parent, one_thread
 from jphys.data.structures import Structures, take
 from jphys.engines import gfn2_xtb, make_engine, pyscf_b3lyp
 from jphys.training.parts import split_data
 
 CONTACT = 0.6  # of the covalent radii; closer atoms are not asked
-HEAVY = (7, 8, 9)  # heavy atoms of the second judge's molecules, as many of each
+HEAVY = (7, 8, 9)  # heavy atoms of the second judge's molecules, nearly as many of each
 ASK = {"pyscf": pyscf_b3lyp.energy_and_forces, "gfn2-xtb": gfn2_xtb.xtb_energy_forces}
 SIZES = {"first": (50, 10, 10), "second": (40, 12, 12)}  # molecules, scans, hessians
 FILES = {"first": truth.FILE, "second": truth.SECOND}
@@ -86,7 +86,7 @@ def first_molecules(n: int) -> Structures:
 
 
 def second_molecules(n: int, source: Path | None) -> Structures:
-    """As many random ones of 7, 8 and 9 heavy atoms that no training saw, nor the first judge.
+    """Random ones of 7, 8 and 9 heavy atoms that no training with seed 0 saw, nor the first judge.
 
     They are of the whole set's test part (seed 0); those that the shipped set has, of its test part too.
     """
@@ -100,6 +100,12 @@ def second_molecules(n: int, source: Path | None) -> Structures:
     order = order[~np.isin(test.name[order], sorted(seen))]
     shares = np.array_split(np.arange(n), len(HEAVY))
     chosen = [order[heavy[order] == size][: len(share)] for size, share in zip(HEAVY, shares)]
+    for size, share, found in zip(HEAVY, shares, chosen):
+        if len(found) < len(share):
+            raise ValueError(
+                f"source must hold {len(share)} molecules of {size} heavy atoms in its test part, "
+                f"got {len(found)}"
+            )
     return take(test, np.concatenate(chosen))
 
 
@@ -164,18 +170,21 @@ def main(config: Config) -> None:
     found = begin(config)
     tasks = list(missing(config, found))
     # new processes, not copies of this one: a copy of running threads may hang
-    with one_thread(), ProcessPoolExecutor(config.workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with one_thread(), ProcessPoolExecutor(config.workers, context, initializer=end_with_parent) as pool:
         for what, row, answer in tqdm(pool.map(ask, tasks), config.engine, total=len(tasks)):
             note(found, what, row, answer)
             truth.save(config.file, found)
     truth.save(config.file, found)
+    lost = sum(what == "hessian" and row not in found.hessians for what, _, row, *_ in tasks)
     crashed, failed = ~found.asked, found.asked & ~np.isfinite(found.structures.energy)
     print(f"points {len(found.kind)}, not asked because atoms meet {crashed.sum()}, failed {failed.sum()}")
+    print(f"second derivatives of {len(found.hessians)} molecules, failed {lost}")
     print(f"{config.file}  {config.file.stat().st_size / 1e6:.3f} MB")
 
 
 if __name__ == "__main__":
     try:
         main(tyro.cli(Config, description=__doc__))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")

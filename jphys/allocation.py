@@ -10,6 +10,7 @@ _NEVER = -1  # as an unsigned number of bytes the largest
 _HUGE_PAGES = 14  # MADV_HUGEPAGE of sys/mman.h
 _HUGE_PAGE = 2**21  # bytes
 _GAPS = 2**10, 2**22  # bytes; glibc sorts free blocks from the first on, an array of XLA fills the last
+_STEP, _HEADER = 16, 8  # bytes: what sizes of blocks are multiples of, and glibc's own part of a block
 _ROUNDS = 3  # a block that is cut to size leaves a smaller one
 _kept = False
 
@@ -45,29 +46,39 @@ def keep_freed_memory() -> bool:
     return True
 
 
-def fill_gaps() -> int:
-    """Take the free blocks that compiling left behind, so that nobody looks at them again.
+class Gaps:
+    """Free blocks that compiling left behind, taken so that nobody looks at them; given back at the end.
 
     Compiling a training step leaves some 85,000 free blocks of 1 kB to 4 MB between blocks in use. Kernels
     allocate their work space at every call, and glibc walks along its sorted lists of free blocks to find one
-    and to put it back: a sixth of the time of a step. They are not given back, which costs no memory beyond
-    the peak. To be called once after a long compilation, and after `keep_freed_memory`, without which nothing
-    happens.
+    and to put it back: a sixth of the time of a step. What is taken cannot serve anybody else meanwhile.
 
-    Returns:
-        How many blocks were taken.
+    A context manager; nothing happens where `keep_freed_memory` did not take effect before.
     """
-    if not _kept:
-        return 0
-    libc, taken = ctypes.CDLL(None), 0
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
-    for _ in range(_ROUNDS):
-        gaps = [(size, count) for size, count in free_blocks() if _GAPS[0] <= size < _GAPS[1]]
-        for size, count in gaps:
-            for _ in range(count):
-                libc.malloc(size - ctypes.sizeof(ctypes.c_size_t))  # glibc's header takes the rest
-        taken += sum(count for _, count in gaps)
-    return taken
+
+    def __init__(self):
+        self._libc, self._taken = ctypes.CDLL(None), []
+
+    def __enter__(self) -> "Gaps":
+        return self
+
+    def fill(self) -> int:
+        """Take what is free now: to be called after a long compilation. Returns the number of blocks."""
+        before = len(self._taken)
+        if not _kept:
+            return 0
+        self._libc.malloc.restype, self._libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+        for _ in range(_ROUNDS):
+            for size, count in free_blocks():
+                if _GAPS[0] <= size < _GAPS[1]:
+                    blocks = (self._libc.malloc(size - _HEADER) for _ in range(count))
+                    self._taken += [block for block in blocks if block is not None]
+        return len(self._taken) - before
+
+    def __exit__(self, *_) -> None:
+        self._libc.free.argtypes = (ctypes.c_void_p,)
+        while self._taken:
+            self._libc.free(self._taken.pop())
 
 
 def free_blocks() -> list[tuple[int, int]]:
@@ -88,7 +99,7 @@ def free_blocks() -> list[tuple[int, int]]:
     pools = ctypes.string_at(text.value or 0, size.value).decode().split("</heap>")
     libc.free(text)
     rows = re.findall(r'<size from="(\d+)" to="\d+" total="\d+" count="(\d+)"/>', pools[0])
-    return [(int(size), int(count)) for size, count in rows]
+    return [(int(size) // _STEP * _STEP, int(count)) for size, count in rows]  # the last bits are flags
 
 
 def _ask_for_huge_pages(libc) -> None:

@@ -179,11 +179,15 @@ _kept: list[Engine] = []  # of a worker
 
 def _keep(engine: Engine) -> None:
     _kept[:] = [engine]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """A killed parent does not tell its workers: without this they would wait for ever."""
+def end_with_parent() -> None:
+    """Let this worker end with its parent: a killed one does not tell, and they would wait for ever."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

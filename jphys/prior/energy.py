@@ -6,10 +6,10 @@ the stable structure's own values q⁰, with published force constants (`jphys.p
     E_prior(p; p⁰) = Σ_bonds ½k/a²·(1 − exp(−a(r − r⁰)))² + Σ_angles ½k(θ − θ⁰)² + Σ_planar ½k(h − h⁰)²
                      + Σ_torsions E_rotor(φ; φ⁰) + Σ_contacts A·(exp(−ax) − 1 + ax·exp(−(ax)²)), x = r − r⁰
 
-Bonds are Morse oscillators whose width a follows from the depths of a few known bonds. Torsions: see
-`jphys.prior.rotors`. Contacts are the pairs three or more bonds apart. They have MM3's repulsion as a
-function of the present distance; near r⁰ alone its force, which the molecule balances, is taken away. No
-energy or force of a displaced structure enters, but the depths of these ten bonds.
+Bonds are Morse oscillators whose width a follows from the depths of ten bonds (`force_constants.DEPTHS`).
+Torsions: see `jphys.prior.rotors`. Contacts are the pairs three or more bonds apart. They have MM3's
+repulsion as a function of the present distance; near r⁰ alone its force, which the molecule balances, is
+taken away. No other energy, and no force, of a displaced structure enters.
 """
 
 from typing import NamedTuple

@@ -1,5 +1,7 @@
 """Force constants of a stable molecule that are known from its structure alone, by published rules.
 
+Only the widths of bonds follow from calculations of our own (`DEPTHS`).
+
 Bonds, angles: the empirical rules of MMFF94, which it keeps for what its tables lack (Halgren 1996, part V,
 doi:10.1002/(SICI)1096-987X(199604)17:5/6<616::AID-JCC5>3.0.CO;2-X, eqs. 19 and 20). Here they are asked at
 the stable structure's own lengths and angles. Pairs of elements they do not know: H. B. Schlegel's rules for
@@ -36,7 +38,8 @@ BADGER = 6.0  # k ~ r⁻⁶
 FUNDAMENTAL = 0.9614
 # Å and kcal/mol: length and depth of the bond in H-CH₃, H-NH₂, H-OH, HF, H₃C-CH₃, H₃C-NH₂, H₃C-OH, H₃C-F,
 # H₂N-NH₂, HO-OH: energies of the two sides as they are in the molecule, less that of the molecule, by
-# UB3LYP/6-31G(2df,p) (experiments/bond_depths.py). Enthalpies of dissociation are smaller, by the zero-point
+# UB3LYP/6-31G(2df,p) (experiments/bond_depths.py). Lengths are those of experiment: a hundredth of an Å does
+# not change a depth. Enthalpies of dissociation are smaller, by the zero-point
 # energy and by what the sides gain as they relax, which nothing else of the prior does either.
 DEPTHS = {
     **{(1, 6): (1.087, 119.7), (1, 7): (1.012, 112.6), (1, 8): (0.958, 120.2), (1, 9): (0.917, 132.7)},

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jphys import checkpoint, runs
-from jphys.allocation import fill_gaps
+from jphys.allocation import Gaps
 from jphys.training.config import TrainConfig
 from jphys.training.setup import Run
 from jphys.training.step import StepReport, TrainState
@@ -38,7 +38,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
     config, started = run.config, time.monotonic()
     began = started if began is None else began
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    with ocp.CheckpointManager(folder.absolute() / "checkpoints", options=options) as manager:
+    with Gaps() as gaps, ocp.CheckpointManager(folder.absolute() / "checkpoints", options=options) as manager:
         state = restore(run, manager)
         done = int(state.step)
         earlier = runs.keep_metrics(folder, done)
@@ -64,7 +64,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)
                 if not compiled >= set(record):
-                    fill_gaps()
+                    gaps.fill()
                     compiled |= set(record)
                 runs.append_metrics(folder, record)
                 bar.set_postfix(epoch=epoch, loss=f"{record['losses']['total']:.4f}", refresh=False)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
+from jphys.data.qm9 import SMALL
+
 ROOT = Path(__file__).parents[2]
 ANI = "--ani-python must be an interpreter"
 
@@ -276,6 +278,13 @@ def test_only_whole_results_go_into_the_docs(render):
         ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),
         ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
         ("make_truth.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
+        ("make_truth.py", ("--source", "qm9.npz"), "source must go with the second judge, got qm9.npz"),
+        ("make_truth.py", ("--judge", "second", "--source", "nowhere"), "nowhere"),
+        (
+            "make_truth.py",
+            ("--judge", "second", "--source", str(SMALL)),
+            "source must hold 13 molecules of 8 heavy atoms in its test part, got 0",
+        ),
         ("audits.py", ("--subjects", "mmff94", "qm9-smal"), "subject must be of qm9-small, "),
         ("audits.py", ("--subjects", "ani-1x"), f"{ANI} after pip install 'torch==2.13.0' 'torchani==2.2.4'"),
         ("audits.py", ("--subjects", "ani-1x", "--ani-python", "nowhere"), f"{ANI}, got nowhere: No such"),
