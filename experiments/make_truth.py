@@ -8,8 +8,8 @@ and bond stretches; second derivatives of the smallest. The first judge has 50 m
 test part (seed 0), ten scans of each kind and ten matrices; it was looked at while losses were chosen. The
 second has 40 others of 7 to 9 heavy atoms, from the test parts (seed 0) of the shipped and of the whole set,
 twelve scans of each kind and twelve matrices: for final tables alone, of trainings with seed 0. A stopped run
-goes on with the same command. Scans whose atoms run into each other are not
-asked. `--engine gfn2-xtb` is for trials: seconds, without second derivatives.
+goes on with the same command. Scans whose atoms run into each other are not asked. `--engine gfn2-xtb` is for
+trials: seconds, without second derivatives.
 """
 
 import dataclasses

@@ -57,28 +57,31 @@ class Gaps:
     """
 
     def __init__(self):
-        self._libc, self._taken = ctypes.CDLL(None), []
+        self._taken: list[int] = []
 
     def __enter__(self) -> "Gaps":
         return self
 
     def fill(self) -> int:
         """Take what is free now: to be called after a long compilation. Returns the number of blocks."""
-        before = len(self._taken)
         if not _kept:
             return 0
-        self._libc.malloc.restype, self._libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+        libc, before = ctypes.CDLL(None), len(self._taken)
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
         for _ in range(_ROUNDS):
             for size, count in free_blocks():
                 if _GAPS[0] <= size < _GAPS[1]:
-                    blocks = (self._libc.malloc(size - _HEADER) for _ in range(count))
+                    blocks = (libc.malloc(size - _HEADER) for _ in range(count))
                     self._taken += [block for block in blocks if block is not None]
         return len(self._taken) - before
 
     def __exit__(self, *_) -> None:
-        self._libc.free.argtypes = (ctypes.c_void_p,)
+        if not self._taken:  # elsewhere than on glibc there may be no library of this name
+            return
+        libc = ctypes.CDLL(None)
+        libc.free.argtypes = (ctypes.c_void_p,)
         while self._taken:
-            self._libc.free(self._taken.pop())
+            libc.free(self._taken.pop())
 
 
 def free_blocks() -> list[tuple[int, int]]:

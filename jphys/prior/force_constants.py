@@ -39,8 +39,8 @@ FUNDAMENTAL = 0.9614
 # Å and kcal/mol: length and depth of the bond in H-CH₃, H-NH₂, H-OH, HF, H₃C-CH₃, H₃C-NH₂, H₃C-OH, H₃C-F,
 # H₂N-NH₂, HO-OH: energies of the two sides as they are in the molecule, less that of the molecule, by
 # UB3LYP/6-31G(2df,p) (experiments/bond_depths.py). Lengths are those of experiment: a hundredth of an Å does
-# not change a depth. Enthalpies of dissociation are smaller, by the zero-point
-# energy and by what the sides gain as they relax, which nothing else of the prior does either.
+# not change a depth. Enthalpies of dissociation are smaller, by the zero-point energy and by what the sides
+# gain as they relax, which nothing else of the prior does either.
 DEPTHS = {
     **{(1, 6): (1.087, 119.7), (1, 7): (1.012, 112.6), (1, 8): (0.958, 120.2), (1, 9): (0.917, 132.7)},
     **{(6, 6): (1.535, 112.5), (6, 7): (1.471, 97.8), (6, 8): (1.421, 104.3), (6, 9): (1.383, 119.9)},
