@@ -12,7 +12,7 @@ from jax_md import simulate, space
 
 import jphys
 from jphys import units
-from jphys.md.system import AHEAD
+from jphys.md.motion import AHEAD
 
 NEVER = -1e6  # Å of such a move, with which no list is outdated
 

@@ -10,11 +10,13 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.geometry import find_mic
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from jphys.compiling import remembered
 from jphys.derivatives import energy_and_forces, energy_forces_stress
 from jphys.graph import bond_rows, from_ase, pad
 from jphys.models.potential import Potential, check_bonds, check_elements
+from jphys.shapes import Shapes, round_size, rung
 
-GROWTH = 1.25  # a shape that no longer fits grows to this multiple of what is needed
+GROWTH = 1.25  # a new shape has room for this multiple of what is needed
 
 
 class Calculator(AseCalculator):
@@ -42,10 +44,7 @@ class Calculator(AseCalculator):
     def __init__(self, potential: Potential, params, *, bonds=None):
         super().__init__()
         self.potential, self.params, self.bonds = potential, jax.device_put(params), bonds
-        self.room: tuple[int, int] = (0, 0)  # atoms, edges
-        self._molecule = jax.jit(energy_and_forces(potential))
-        self._crystal = jax.jit(energy_forces_stress(potential))
-        self._energies = jax.jit(potential.atom_energies)
+        self.programs = _programs(potential)
 
     def calculate(self, atoms: ase.Atoms | None = None, properties=("energy",), system_changes=all_changes):
         """Fill `results`; called by ASE."""
@@ -55,11 +54,11 @@ class Calculator(AseCalculator):
         graph = self._graph(self.atoms)
         n = len(self.atoms)
         if self.atoms.pbc.all():
-            energy, forces, stress = jax.device_get(self._crystal(self.params, graph))
+            energy, forces, stress = jax.device_get(self.programs.crystal(self.params, graph))
         elif "stress" in properties:
             raise PropertyNotImplementedError("stress needs a cell that is periodic in all directions")
         else:
-            energy, forces = jax.device_get(self._molecule(self.params, graph))
+            energy, forces = jax.device_get(self.programs.molecule(self.params, graph))
             stress = np.zeros((1, 3, 3))
         for name, values in (("energy", energy[0]), ("forces", forces[:n]), ("stress", stress[0])):
             if not np.isfinite(values).all():
@@ -69,18 +68,39 @@ class Calculator(AseCalculator):
         self.results["energy"] = self.results["free_energy"] = float(energy[0])
         self.results["forces"] = forces[:n].astype(float)
         if "energies" in properties:
-            self.results["energies"] = np.asarray(self._energies(self.params, graph))[:n].astype(float)
+            self.results["energies"] = np.asarray(self.programs.energies(self.params, graph))[:n].astype(
+                float
+            )
 
     def _graph(self, atoms: ase.Atoms) -> Any:
-        """Padded graph of the atoms; the shape only ever grows."""
+        """Padded graph of the atoms."""
         check_elements(self.potential, atoms.numbers)
         cell = atoms.cell.array if atoms.pbc.all() else None
         check_bonds(self.potential, atoms.numbers, self.bonds, cell)
         bonds = _felt(atoms, bond_rows(self.bonds, len(atoms)), self.potential.cutoff)
         graph = from_ase(atoms, cutoff=self.potential.cutoff, bonds=bonds)
-        n_node, n_edge = self.room
-        self.room = _grown(n_node, len(graph.nodes.species) + 1), _grown(n_edge, max(len(graph.senders), 1))
-        return pad(graph, *self.room, n_graph=2)
+        return pad(graph, *self.programs.room(len(atoms) + 1, len(graph.senders)), n_graph=2)
+
+
+class Programs:
+    """What calculators of one potential share: compiled functions, and the shapes they are compiled for."""
+
+    def __init__(self, potential: Potential):
+        self.molecule = jax.jit(energy_and_forces(potential))
+        self.crystal = jax.jit(energy_forces_stress(potential))
+        self.energies = jax.jit(potential.atom_energies)
+        self.shapes: Shapes[tuple[int, int]] = Shapes(sum)
+
+    def room(self, n_node: int, n_edge: int) -> tuple[int, int]:
+        """Static numbers of nodes and edges, at least those given."""
+        grown = int(np.ceil(GROWTH * n_node)), int(np.ceil(GROWTH * n_edge))
+        tight = round_size(grown[0]), round_size(grown[1])
+        return self.shapes.choose((n_node, n_edge), tight, (rung(tight[0], 64), rung(tight[1], 256)))
+
+
+@remembered(16)
+def _programs(potential: Potential) -> Programs:
+    return Programs(potential)
 
 
 def _felt(atoms: ase.Atoms, bonds: np.ndarray, cutoff: float) -> np.ndarray:
@@ -88,10 +108,6 @@ def _felt(atoms: ase.Atoms, bonds: np.ndarray, cutoff: float) -> np.ndarray:
     ends = atoms.positions[bonds[:, 1]] - atoms.positions[bonds[:, 0]]
     lengths = find_mic(ends, atoms.cell, bool(atoms.pbc.all()))[1] if len(bonds) else np.zeros(0)
     return bonds[lengths < cutoff]
-
-
-def _grown(size: int, needed: int) -> int:
-    return size if size >= needed else int(np.ceil(GROWTH * needed))
 
 
 def _closest(atoms: ase.Atoms) -> str:

@@ -1,9 +1,13 @@
 """How much time XLA spends on its programs: little, where the run is over before better ones pay."""
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Emitters of fusions by way of MLIR: with all optimisations they make the faster programs in less time,
 # without them they are most of the time that compiling takes. Later versions of XLA have no others, and
@@ -35,3 +39,25 @@ def compile_quickly() -> None:
     os.environ.update(found)
     if found:
         jax.config.update("jax_disable_most_optimizations", True)
+
+
+def remembered(maxsize: int) -> Callable[[F], F]:
+    """`functools.lru_cache`, of a function that compiles, for arguments that may not be hashable.
+
+    With one that is not, what is compiled is not remembered.
+    """
+
+    def decorate(function: F) -> F:
+        cached = functools.lru_cache(maxsize)(function)
+
+        @functools.wraps(function)
+        def call(*arguments):
+            try:
+                hash(arguments)
+            except TypeError:
+                return function(*arguments)
+            return cached(*arguments)
+
+        return call  # pyright: ignore[reportReturnType]
+
+    return decorate

@@ -36,6 +36,13 @@ def to_rows(positions: np.ndarray, n_max: int, relax_cell: bool) -> np.ndarray:
     return np.pad(positions, ((0, n_max - len(positions) + CELL_ROWS * relax_cell), (0, 0)))
 
 
+def with_room(rows: np.ndarray, n_max: int, relax_cell: bool) -> np.ndarray:
+    """Rows (m, n_rows, …) for structures of up to n_max atoms: zeros, or false, between atoms and cells."""
+    end = rows.shape[1] - CELL_ROWS * relax_cell
+    spare = np.zeros((len(rows), n_max - end, *rows.shape[2:]), rows.dtype)
+    return np.concatenate([rows[:, :end], spare, rows[:, end:]], axis=1)
+
+
 def deformation(cell_rows, n_atoms):
     """D (…, 3, 3) of the last rows (…, 3, 3)."""
     strain = _strain(cell_rows, n_atoms)

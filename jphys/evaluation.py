@@ -1,6 +1,5 @@
 """Any energy function on many structures, in batches of few padded shapes."""
 
-import collections
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,10 +9,7 @@ import numpy as np
 
 from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
-from jphys.ragged import round_size
-
-SPARE = 100_000
-"""Padding, in atoms and edges, that takes less time than compiling for one more shape."""
+from jphys.shapes import SPARE, Shapes, round_size, rung
 
 
 class Room(NamedTuple):
@@ -64,16 +60,11 @@ def split_atoms(values, sizes: np.ndarray) -> list[np.ndarray]:
 
 
 class Program:
-    """A jitted function (params, graph) over many graphs; it remembers the shapes that it is compiled for.
+    """A jitted function (params, graph) over many graphs, in few shapes; see `Shapes`."""
 
-    Graphs with no shape of their own take a larger one that is there, until all their padding would have
-    paid for compiling: a small set after a large one costs no compilation, many small sets cost one.
-    """
-
-    def __init__(self, function: Callable[[Any, Graph], Any]):
+    def __init__(self, function: Callable[[Any, Graph], Any], spare: int = SPARE):
         self.compute = jax.jit(function)
-        self._rooms: list[Room] = []
-        self._padding: collections.Counter[Room] = collections.Counter()
+        self.rooms: Shapes[Room] = Shapes(lambda room: room.n_node + room.n_edge, spare)
 
     def over(self, params, graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Any, np.ndarray]]:
         """Per batch of at most `chunk` graphs, its padding at the end: what the function returns, and the
@@ -90,17 +81,10 @@ class Program:
             max(len(column(one)) for one in joined)
             for column in (lambda g: g.nodes.species, lambda g: g.senders, lambda g: g.n_node)
         )
-        own = Room(round_size(n_node) + 1, round_size(n_edge), round_size(n_graph) + 1)
-        if own in self._rooms:
-            return own
-        larger = [room for room in self._rooms if all(has >= needs for has, needs in zip(room, own))]
-        if larger:
-            best = min(larger, key=lambda room: (room.n_edge, room.n_node))
-            self._padding[own] += len(joined) * (best.n_edge - own.n_edge + best.n_node - own.n_node)
-            if self._padding[own] <= SPARE:
-                return best
-        self._rooms.append(own)
-        return own
+        needs = Room(n_node + 1, n_edge, n_graph + 1)
+        tight = Room(*map(round_size, needs))
+        generous = Room(*map(rung, tight, (64, 256, 16)))
+        return self.rooms.choose(needs, tight, generous, calls=len(joined))
 
 
 @functools.lru_cache(maxsize=32)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from jphys import coordinates, packing
 from jphys.coordinates import Freedom, to_rows
 from jphys.graph import Graph
+from jphys.shapes import Shapes, round_size, rung
 
 CONVERGED, MAX_STEPS, NONFINITE, OUTDATED = 1, 2, 3, 4
 """Outcomes of a molecule; an outdated one goes on with new edges."""
@@ -72,6 +73,17 @@ class Judged(NamedTuple):
     max_steps: jax.Array  # (lanes,)
 
 
+class Shape(NamedTuple):
+    """Static sizes of a loop."""
+
+    room_nodes: int  # of what all lanes hold
+    room_edges: int
+    members: int  # structures that wait
+    n_max: int  # atoms of the largest
+    n_node: int  # of all that wait
+    n_edge: int
+
+
 class Loop(NamedTuple):
     lanes: Lanes
     bank: Bank
@@ -105,32 +117,55 @@ def run(
         **how: chosen, freedom, max_steps as in `Waiting`, numpy.
 
     Returns:
-        Bank of numpy arrays (m, …); zeros for molecules that were not chosen.
+        Bank of numpy arrays (m, …), zeros for molecules that were not chosen, and what of its forces is
+        compared with fmax (m, n_fmax).
     """
-    n_lanes, waiting = min(n_lanes, len(graphs)), _wait(graphs, relax_cell, **how)
-    room = packing.budget(waiting.stored, n_lanes, rounded=_edges_change(how["freedom"]))
-    advance = _compiled(stepper, energy, relax_cell, room)
+    n_lanes = min(n_lanes, rung(len(graphs), 8))
+    program = _program(stepper, energy, relax_cell, n_lanes)
+    shape = _shape(program.shapes, graphs, min(n_lanes, len(graphs)))
+    room = packing.Budget(shape.room_nodes, shape.room_edges)
+    waiting = _wait(graphs, shape, relax_cell, **how)
     limits = jnp.asarray(fmaxes, waiting.rows.dtype)
-    loop, done = _begin(stepper, waiting, n_lanes, len(fmaxes)), 0
+    loop, done = program.begin(waiting, len(fmaxes)), 0
     while done < len(how["chosen"]):
-        loop = advance(params, waiting, loop, limits)
+        loop = program.advance(params, waiting, loop, limits, room)
         bar.update(int(loop.done) - done)
         done = int(loop.done)
-    return jax.tree.map(np.asarray, loop.bank)
+    n_atoms = jnp.maximum(waiting.freedom.n_atoms, 1)[:, None]
+    fmax = coordinates.largest(loop.bank.forces, n_atoms, relax_cell)
+    return jax.tree.map(lambda field: np.asarray(field)[: len(graphs)], (loop.bank, fmax))
 
 
-def _wait(graphs: Sequence[Graph], relax_cell: bool, *, chosen, freedom: Freedom, max_steps) -> Waiting:
-    n_max = max(len(graph.nodes.species) for graph in graphs)
-    rows = np.stack([to_rows(np.asarray(graph.nodes.positions), n_max, relax_cell) for graph in graphs])
-    queue = np.zeros(len(graphs), np.int32)
-    queue[: len(chosen)] = chosen
-    numbers = freedom, np.asarray(max_steps, np.int32), queue, np.int32(len(chosen))
-    stored = packing.store(graphs, rounded=_edges_change(freedom))
-    return Waiting(stored, jnp.asarray(rows), *jax.tree.map(jnp.asarray, numbers))
+def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int) -> Shape:
+    """A shape, compiled already where one is large enough, for graphs of which so many move at once."""
+    n_atoms = [len(graph.nodes.species) for graph in graphs]
+    n_edges = [len(graph.senders) for graph in graphs]
+    rest = len(graphs), max(n_atoms), sum(n_atoms), sum(n_edges)
+    needs = Shape(*packing.budget(n_atoms, n_edges, members), *rest)
+    tight = Shape(*(round_size(size, digits=5) for size in needs))
+    generous = Shape(*map(rung, tight, (64, 256, 16, 32, 256, 4096)))
+    return shapes.choose(needs, tight, generous, calls=ROUNDS_PER_CALL * -(-len(graphs) // members))
 
 
-def _edges_change(freedom: Freedom) -> bool:
-    return bool(np.isfinite(freedom.margin).any())
+def _wait(
+    graphs: Sequence[Graph], shape: Shape, relax_cell, *, chosen, freedom: Freedom, max_steps
+) -> Waiting:
+    spare = shape.members - len(graphs)
+
+    def filled(values):
+        values = np.asarray(values)
+        return jnp.asarray(np.concatenate([values, np.zeros((spare, *values.shape[1:]), values.dtype)]))
+
+    rows = np.stack([to_rows(np.asarray(g.nodes.positions), shape.n_max, relax_cell) for g in graphs])
+    free = coordinates.with_room(freedom.free, shape.n_max, relax_cell)
+    return Waiting(
+        packing.store(graphs, members=shape.members, n_node=shape.n_node, n_edge=shape.n_edge),
+        filled(rows),
+        Freedom(*map(filled, freedom._replace(free=free))),
+        filled(np.asarray(max_steps, np.int32)),
+        jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
+        jnp.asarray(np.int32(len(chosen))),
+    )
 
 
 def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loop:
@@ -150,12 +185,20 @@ def _at_rest(stepper: Stepper, rows):
     return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows))
 
 
+class Program(NamedTuple):
+    """A loop under jit, and the shapes that it is compiled for."""
+
+    begin: Callable
+    advance: Callable
+    shapes: Shapes[Shape]
+
+
 @functools.lru_cache(maxsize=16)
-def _compiled(stepper: Stepper, energy, relax_cell: bool, room: packing.Budget):
+def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Program:
     """`ROUNDS_PER_CALL` steps of all lanes; jit keeps one compilation per shape."""
     compute = coordinates.forces(energy, relax_cell)
 
-    def advance(params, waiting, loop, limits):
+    def advance(params, waiting, loop, limits, room: packing.Budget):
         def going(carry):
             return (carry[0] < ROUNDS_PER_CALL) & (carry[1].done < waiting.n_queue)
 
@@ -179,7 +222,11 @@ def _compiled(stepper: Stepper, energy, relax_cell: bool, room: packing.Budget):
 
         return jax.lax.while_loop(going, one_round, (jnp.int32(0), loop))[1]
 
-    return jax.jit(advance)
+    def begin(waiting, n_fmax: int):
+        return _begin(stepper, waiting, n_lanes, n_fmax)
+
+    shapes: Shapes[Shape] = Shapes(lambda shape: shape.room_nodes + shape.room_edges)
+    return Program(jax.jit(begin, static_argnames="n_fmax"), jax.jit(advance, static_argnames="room"), shapes)
 
 
 def _step(stepper: Stepper, force, state, free):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys.graph import Edges, Globals, Graph, Nodes
-from jphys.ragged import Ragged, make_ragged, round_size, take_rows
+from jphys.ragged import Ragged, make_ragged, take_rows
 
 
 class Stored(NamedTuple):
@@ -39,22 +39,30 @@ class Pack(NamedTuple):
     local: jax.Array  # (n_node,) which atom of its member
 
 
-def store(graphs: Sequence[Graph], *, rounded: bool = False) -> Stored:
-    """Lay out graphs of one structure each; `rounded` where their numbers of edges will change."""
+def store(graphs: Sequence[Graph], *, members: int = 0, n_node: int = 0, n_edge: int = 0) -> Stored:
+    """Lay out graphs of one structure each; empty structures and unused rows follow up to the sizes given."""
+    spare = max(members - len(graphs), 0)
+
+    def join(*rows):
+        return jnp.asarray(np.concatenate([*rows, np.zeros((spare, *rows[0].shape[1:]), rows[0].dtype)]))
+
+    edges = [(g.senders, g.receivers, g.edges) for g in graphs]
     return Stored(
-        nodes=make_ragged([graph.nodes for graph in graphs]),
-        edges=make_ragged([(g.senders, g.receivers, g.edges) for g in graphs], rounded=rounded),
-        globals=jax.tree.map(
-            lambda *rows: jnp.asarray(np.concatenate(rows)), *[graph.globals for graph in graphs]
-        ),
+        nodes=make_ragged([graph.nodes for graph in graphs], n_rows=n_node, members=members),
+        edges=make_ragged(edges, n_rows=n_edge, members=members),
+        globals=jax.tree.map(join, *[graph.globals for graph in graphs]),
     )
 
 
-def budget(stored: Stored, members: int, *, rounded: bool = False) -> Budget:
+def budget(n_atoms, n_edges, members: int) -> Budget:
     """Room for about `members` structures at a time, drawn in any order: mean plus half a standard deviation.
 
     Who takes them looks whether they fit: more room would be padding in nearly every round, less would leave
     places free. Never less than the largest structure needs, nor more than `members` of it.
+
+    Args:
+        n_atoms, n_edges: (m,) of every structure.
+        members: how many at a time.
     """
 
     def size(counts):
@@ -62,8 +70,7 @@ def budget(stored: Stored, members: int, *, rounded: bool = False) -> Budget:
         usual = members * counts.mean() + 0.5 * np.sqrt(members) * counts.std()
         return int(np.ceil(np.clip(usual, counts.max(), members * counts.max())))
 
-    n_edge = max(1, size(stored.edges.counts))
-    return Budget(size(stored.nodes.counts) + 1, round_size(n_edge) if rounded else n_edge)
+    return Budget(size(n_atoms) + 1, max(1, size(n_edges)))
 
 
 def fits(stored: Stored, chosen, room: Budget):

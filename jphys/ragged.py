@@ -24,20 +24,22 @@ class Taken(NamedTuple):
     mask: jax.Array  # (budget,) bool
 
 
-def make_ragged(parts: list, *, rounded: bool = False) -> Ragged:
+def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
     """Join one pytree of arrays (count, …) per structure; every leaf of a part has the same length.
 
-    `rounded` adds unused rows up to a `round_size`, so that parts of similar size have one static shape.
+    Unused rows and empty structures follow up to `n_rows` and `members`, where these are more: parts of other
+    sizes then have the same static shape.
     """
     counts = np.array([len(jax.tree.leaves(part)[0]) for part in parts], np.int32)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
-    spare = round_size(counts.sum()) - counts.sum() if rounded else 0
+    spare, empty = max(n_rows - counts.sum(), 0), np.zeros(max(members - len(parts), 0), np.int32)
 
     def join(*leaves):
         return np.concatenate([*leaves, np.zeros((spare, *leaves[0].shape[1:]), leaves[0].dtype)])
 
     rows = jax.tree.map(join, *parts)
-    return jax.tree.map(jnp.asarray, Ragged(rows, starts, counts))
+    ends = np.concatenate([starts, empty]), np.concatenate([counts, empty])
+    return jax.tree.map(jnp.asarray, Ragged(rows, *ends))
 
 
 def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
@@ -58,16 +60,6 @@ def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
         lambda leaf: leaf[row] if len(leaf) else jnp.zeros((budget, *leaf.shape[1:]), leaf.dtype), ragged.rows
     )
     return Taken(rows, jnp.where(mask, owner, len(chosen)), local, mask)
-
-
-def round_size(size: int) -> int:
-    """The next number with three leading binary digits: at most a quarter more than `size`.
-
-    >>> [round_size(size) for size in (3, 8, 9, 1000, 1025)]
-    [3, 8, 10, 1024, 1280]
-    """
-    step = 1 << max(int(size - 1).bit_length() - 3, 0)
-    return -(-int(size) // step) * step
 
 
 def largest_total(counts: np.ndarray, batches: np.ndarray) -> int:

@@ -87,8 +87,9 @@ def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cel
                 continue  # ends nonfinite at once, whatever its edges
             starts[i] = with_edges_within(starts[i], float(cutoff[i]) + SKIN, bonds_of=graphs[i])
         how = {"chosen": chosen, "freedom": freedom, "max_steps": max_steps - taken, "relax_cell": relax_cell}
-        bank = lanes.run(stepper, energy_function(potential), params, starts, bar=bar, **how, **settings)
-        fmax = np.asarray(coordinates.largest(bank.forces, n_atoms[:, None], relax_cell))
+        bank, fmax = lanes.run(
+            stepper, energy_function(potential), params, starts, bar=bar, **how, **settings
+        )
         for i in chosen:
             columns = (field[i] for field in (*bank, fmax))
             rests = [_rest(starts[i], taken[i], relax_cell, *one) for one in zip(*columns)]

@@ -1,11 +1,11 @@
 """The border to jax-md, the only importer of it: energies, neighbour lists, relaxation, dynamics."""
 
 from jphys.md.energies import energy_fn
+from jphys.md.ensembles import Dynamics
 from jphys.md.fire import Fire, relax, relax_to
 from jphys.md.lists import Neighbors
 from jphys.md.neighbor_list import energy_neighbor_list
 from jphys.md.simulation import NonFinite, Simulation, simulate
-from jphys.md.system import Dynamics
 
 __all__ = [
     "Dynamics",

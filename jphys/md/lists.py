@@ -83,6 +83,9 @@ class Lists:
         self.lattice, self.n_atoms, self.cutoff, self.skin, self.bonds = lattice, n_atoms, cutoff, skin, bonds
         self.reach, self.capacity = cutoff + skin, capacity
         self._images = None
+        # jax-md's lists of one box are one function: another one would be compiled again.
+        self._nearest_image = functools.lru_cache(maxsize=8)(self._make_nearest_image)
+        self._free = functools.lru_cache(maxsize=8)(self._make_free)
 
     def small(self, matrix):
         """Whether a pair can be within reach by several images."""
@@ -110,12 +113,13 @@ class Lists:
             found = dataclasses.replace(found, search_shifts=self._images_of(SHRINKS * matrix))
             found = found.update(wrapped, box=matrix)
         elif self.lattice.periodic:
-            found = self._nearest_image(matrix).allocate(wrapped, extra_capacity)
+            rows = tuple(map(tuple, np.asarray(matrix).tolist()))
+            found = self._nearest_image(rows).allocate(wrapped, extra_capacity)
             found: Any = found
             # jax-md leaves an array among the static fields, which jit cannot compare.
             found = dataclasses.replace(found, cell_size=float(found.cell_size))
         else:
-            found = self._free(R).allocate(R, extra_capacity)
+            found = self._free(self._extent(R)).allocate(R, extra_capacity)
         return self._finish(found, R, matrix)
 
     def update(self, R, neighbors: Neighbors, *, box=None, ahead=None, **_) -> Neighbors:
@@ -202,8 +206,8 @@ class Lists:
         reach = np.ceil(self.reach / np.asarray(heights(matrix))).astype(int)
         return jnp.asarray(list(itertools.product(*(range(-r, r + 1) for r in reach))), jnp.int32)
 
-    def _nearest_image(self, matrix):
-        box = _triangular(matrix)  # the same lattice, rotated to how jax-md's cells want it
+    def _make_nearest_image(self, matrix):
+        box = _triangular(jnp.asarray(matrix))  # the same lattice, rotated to how jax-md's cells want it
         displacement, _ = space.periodic_general(box, fractional_coordinates=True)
         return partition.neighbor_list(
             displacement,
@@ -214,14 +218,20 @@ class Lists:
             format=partition.Sparse,
         )
 
-    def _free(self, R):
+    def _extent(self, R) -> float:
+        """Å, in steps of the reach: structures of about one size share their cells.
+
+        jax-md takes cells beyond the box modulo, which adds candidates and loses none: an atom far away must
+        not make room for all the empty cells on the way.
+        """
         extent = float(jnp.max(jnp.max(R, axis=0) - jnp.min(R, axis=0)))
-        # jax-md takes cells beyond the box modulo, which adds candidates and loses none: an atom far away
-        # must not make room for all the empty cells on the way.
-        extent = min(extent, self.reach * (4.0 + FREE_CELLS * self.n_atoms ** (1 / 3)))
+        most = 4.0 + FREE_CELLS * self.n_atoms ** (1 / 3)
+        return self.reach * min(np.ceil(max(extent, 1.0) / self.reach), most)
+
+    def _make_free(self, extent: float):
         return partition.neighbor_list(
             space.free()[0],
-            jnp.asarray(max(extent, 1.0)),
+            jnp.asarray(extent),
             self.reach,
             capacity_multiplier=self.capacity,
             format=partition.Sparse,

@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jphys.graph import check_atoms
-from jphys.md.system import COLUMNS, NVE, Dynamics, System
+from jphys.md.ensembles import NVE, Dynamics
+from jphys.md.system import COLUMNS, System
 from jphys.md.trajectory import Trajectory
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jphys.compiling import remembered
 from jphys.models.message_passing import MessagePassingConfig, make_message_passing
 from jphys.models.potential import Potential
 from jphys.models.transformer import TransformerConfig, make_transformer
@@ -14,11 +15,16 @@ CONFIGS: dict[str, type] = {config.__name__: config for config in FACTORIES}
 
 
 def make_potential(config) -> Potential:
-    """The potential that a config describes.
+    """The potential that a config describes; of equal configs one, with what has been compiled for it.
 
     Raises:
         ValueError: if the config belongs to no model of jphys.
     """
     if type(config) not in FACTORIES:
         raise ValueError(f"config must be one of {', '.join(CONFIGS)}, got {type(config).__name__}")
+    return _make(config)
+
+
+@remembered(64)
+def _make(config) -> Potential:
     return FACTORIES[type(config)](config)

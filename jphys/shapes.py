@@ -1,0 +1,71 @@
+"""Static shapes: how sizes are rounded, and which of its compiled shapes a function takes for a new size."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+S = TypeVar("S", bound=tuple[int, ...])
+LADDER = 8192
+"""Up to this size a shape compiled anew is rounded to a factor of 4: little work, whatever its padding."""
+SPARE = 1_000_000
+"""Padding, in atoms and edges, that takes less time than compiling for one more shape."""
+
+
+def round_size(size: int, digits: int = 3) -> int:
+    """The next number with so many leading binary digits: with 3 at most a quarter more than `size`.
+
+    >>> [round_size(size) for size in (3, 8, 9, 1000, 1025)]
+    [3, 8, 10, 1024, 1280]
+    """
+    step = 1 << max(int(size - 1).bit_length() - digits, 0)
+    return -(-int(size) // step) * step
+
+
+def rung(size: int, least: int) -> int:
+    """The next of least, 4 least, 16 least …; beyond `LADDER` at most a sixteenth more than `size`.
+
+    >>> [rung(size, 16) for size in (3, 17, 1000, 9000)]
+    [16, 64, 1024, 9216]
+    """
+    step = least
+    while step < size:
+        step *= 4
+    return step if step <= LADDER else round_size(size, digits=5)
+
+
+class Shapes(Generic[S]):
+    """The shapes, tuples of sizes, that one function is compiled for.
+
+    What fits into none of them compiles a generous one. What fits takes the cheapest that is there, until all
+    the padding in it would have paid for compiling: many small sets after a large one cost one compilation.
+
+    Args:
+        cost: of a shape, in atoms and edges.
+        spare: padding, in the same unit, that takes less time than compiling for one more shape.
+    """
+
+    def __init__(self, cost: Callable[[S], int], spare: int = SPARE):
+        self.cost, self.spare = cost, spare
+        self.known: list[S] = []
+        self._padding: dict[S, int] = {}
+
+    def choose(self, needs: S, tight: S, generous: S, calls: int = 1) -> S:
+        """A shape of at least the sizes needed.
+
+        Args:
+            needs: the sizes needed.
+            tight: what is compiled when padding has cost more than compiling does; at least `needs`.
+            generous: what is compiled where nothing fits; at least `tight`.
+            calls: how often the function will run on it.
+        """
+        fitting = [shape for shape in self.known if all(has >= size for has, size in zip(shape, needs))]
+        if not fitting:
+            self.known.append(generous)
+            return generous
+        best = min(fitting, key=self.cost)
+        spent = self._padding.get(best, 0) + calls * max(self.cost(best) - self.cost(tight), 0)
+        if spent > self.spare:
+            best = generous if 2 * self.cost(generous) <= self.cost(best) else tight
+            spent = 0
+            self.known.append(best)
+        self._padding[best] = spent
+        return best
