@@ -3,12 +3,12 @@
 What needs flax, orbax, jax_md or rdkit loads on first use: `import jphys` costs what `import jax` costs.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jphys import graph
 from jphys.derivatives import energy_and_forces, energy_forces_stress, hessian
-from jphys.graph import Graph, make_graph
+from jphys.graph import Graph, from_ase, make_graph
+from jphys.lazy import attributes
 from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "energy_forces_stress",
     "energy_neighbor_list",
     "engines",
+    "from_ase",
     "graph",
     "hessian",
     "load",
@@ -66,18 +67,7 @@ _HOME = {
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
 }
-_MODULES = ("bonds", "data", "elements", "engines", "md", "models", "reliability", "training", "units")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"jphys.{name}")
-    else:
-        raise AttributeError(f"module 'jphys' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+__getattr__ = attributes(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,7 @@
 """What `import jphys` costs and what it offers."""
 
 import ast
+import inspect
 import statistics
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def test_public_names_are_where_type_checkers_look():
     tree = ast.parse(Path(jphys.__file__).read_text("utf-8"))
     block = next(n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
     seen = {alias.name: n.module for n in block.body if isinstance(n, ast.ImportFrom) for alias in n.names}
-    assert seen == jphys._HOME | dict.fromkeys(jphys._MODULES, "jphys")
+    modules = {name for name, home in seen.items() if home == "jphys"}
+    assert {name: home for name, home in seen.items() if name not in modules} == jphys._HOME
+    assert all(inspect.ismodule(getattr(jphys, name)) for name in modules) and modules <= {*jphys.__all__}
 
 
 def test_unknown_name_is_an_attribute_error():
