@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
+    from jphys.second_derivatives import hessians
 
 __all__ = [
     "Calculator",
@@ -38,6 +39,7 @@ __all__ = [
     "from_ase",
     "graph",
     "hessian",
+    "hessians",
     "load",
     "make_graph",
     "make_potential",
@@ -60,6 +62,7 @@ _HOME = {
     "Dynamics": "jphys.md",
     "energy_fn": "jphys.md",
     "energy_neighbor_list": "jphys.md",
+    "hessians": "jphys.second_derivatives",
     "load": "jphys.checkpoint",
     "make_potential": "jphys.models",
     "reference_energy": "jphys.models.potential",

@@ -15,6 +15,7 @@ from jphys.models import Potential
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.audit import CHECKS, AuditConfig, Check, audit
 from jphys.reliability.surface import Surface, surface_of
+from jphys.version import VERSION
 
 KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
 
@@ -139,6 +140,9 @@ def show_models() -> int:
 
 def main() -> None:
     """Entry point."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"jphys {VERSION}")
+        sys.exit()
     commands = (
         Annotated[Audit, tyro.conf.subcommand("audit")] | Annotated[Models, tyro.conf.subcommand("models")]
     )

@@ -60,13 +60,13 @@ def split_atoms(values, sizes: np.ndarray) -> list[np.ndarray]:
 
 
 class Program:
-    """A jitted function (params, graph) over many graphs, in few shapes; see `Shapes`."""
+    """A jitted function (params, graph, **static) over many graphs, in few shapes; see `Shapes`."""
 
-    def __init__(self, function: Callable[[Any, Graph], Any], spare: int = SPARE):
-        self.compute = jax.jit(function)
+    def __init__(self, function: Callable[..., Any], spare: int = SPARE, static: Sequence[str] = ()):
+        self.compute = jax.jit(function, static_argnames=static)
         self.rooms: Shapes[Room] = Shapes(lambda room: room.n_node + room.n_edge, spare)
 
-    def over(self, params, graphs: Sequence[Graph], chunk: int) -> Iterator[tuple[Any, np.ndarray]]:
+    def over(self, params, graphs: Sequence[Graph], chunk: int, **static) -> Iterator[tuple[Any, np.ndarray]]:
         """Per batch of at most `chunk` graphs, its padding at the end: what the function returns, and the
         number of atoms of each graph."""
         joined = [batch(graphs[start : start + chunk]) for start in range(0, len(graphs), chunk)]
@@ -74,7 +74,7 @@ class Program:
             return
         room = self._room(joined)
         for one in joined:
-            yield self.compute(params, pad(one, *room)), np.asarray(one.n_node)
+            yield self.compute(params, pad(one, *room), **static), np.asarray(one.n_node)
 
     def _room(self, joined: list[Graph]) -> Room:
         n_node, n_edge, n_graph = (

@@ -247,6 +247,7 @@ def test_the_list_and_a_wrong_subject(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for arguments, status, said in (
         (["models"], 0, "vimpnn-qm9"),
+        (["--version"], None, f"jphys {jphys.__version__}"),
         (["audit", "nothing"], 2, "error: subject must be of qm9-small"),
         (["audit", "qm9-small", "--molecules", "1"], 2, "molecules must be at least 2, got 1"),
     ):

@@ -79,3 +79,13 @@ def test_calculators_of_one_potential_share_what_is_compiled(counted):
 def test_equal_configs_are_one_potential():
     first, second = (jphys.TransformerConfig(channels=16, blocks=1, heads=4) for _ in range(2))
     assert jphys.make_potential(first) is jphys.make_potential(second)
+
+
+def test_hessians_of_molecules_of_eight_sizes(counted):
+    potential, params, traces = counted
+    names = ("N2", "H2O", "NH3", "CH4", "CH3OH", "C2H6", "CH3CH2OH", "C6H6")
+    for name in names:
+        (matrix,) = jphys.hessians(potential, params, [from_ase(molecule(name))])
+        n = len(molecule(name))
+        assert matrix.shape == (n, 3, n, 3)
+    assert len(traces) <= 2

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 
+import jphys
 from jphys import derivatives, ops
 from jphys import graph as graphs
 
@@ -176,3 +177,18 @@ def test_a_potential_counts_as_its_energy_function():
 
     assert derivatives.energy_function(Record) is lennard_jones
     assert derivatives.energy_function(lennard_jones) is lennard_jones
+
+
+def test_hessians_of_many_are_those_of_each(x64):
+    """Molecules of one to eight atoms and a small crystal, in batches."""
+    names = ("CH4", "H2O", "C2H6", "N2", "NH3")
+    asked = [graphs.from_ase(ase.build.molecule(name)) for name in names]
+    asked = [graphs.make_graph([18] * len(g.nodes.species), 2.5 * g.nodes.positions) for g in asked]
+    asked += [graphs.make_graph([18], np.zeros((1, 3)))]
+    asked += [graphs.from_ase(ase.build.bulk("Ar", "fcc", a=5.3, cubic=True), cutoff=CUTOFF)]
+    for chunk in (16, 3):
+        found = jphys.hessians(lennard_jones, PARAMS, asked, chunk=chunk)
+        for graph, matrix in zip(asked, found, strict=True):
+            alone = derivatives.hessian(lennard_jones)(PARAMS, graph)
+            np.testing.assert_allclose(matrix, alone, atol=1e-10)
+    assert jphys.hessians(lennard_jones, PARAMS, []) == []

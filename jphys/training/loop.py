@@ -47,7 +47,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
         valid = part_graphs(run.potential, run.data.valid)
         compiled: set[str] = set()  # what a metrics record holds is compiled where it first comes
         saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)
-        with tqdm(total=len(run.plan), initial=done, unit="step", desc="training", mininterval=2) as bar:
+        with tqdm(total=len(run.plan), initial=done, unit="step", desc="compiling", mininterval=2) as bar:
             while done < len(run.plan) and not finished:
                 epoch = done // run.steps_per_epoch
                 end = min(done + config.log_every, (epoch + 1) * run.steps_per_epoch)
@@ -64,6 +64,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                     state = state._replace(rate=learning_rate_factor(config, scores, state.rate))
                     finished |= 0 < config.early_stop <= stale(scores)
                 if not compiled >= set(record):
+                    bar.set_description("training", refresh=False)
                     gaps.fill()
                     compiled |= set(record)
                 runs.append_metrics(folder, record)
