@@ -98,7 +98,7 @@ class Programs:
         return self.shapes.choose((n_node, n_edge), tight, (rung(tight[0], 64), rung(tight[1], 256)))
 
 
-@remembered(16)
+@remembered(8)
 def _programs(potential: Potential) -> Programs:
     return Programs(potential)
 

@@ -87,16 +87,16 @@ class Program:
         return self.rooms.choose(needs, tight, generous, calls=len(joined))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
 def _energies(energy) -> Program:
     return Program(energy)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
 def _energies_and_forces(energy) -> Program:
     return Program(energy_and_forces(energy))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
 def _stresses(energy) -> Program:
     return Program(energy_forces_stress(energy))

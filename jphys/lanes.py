@@ -193,7 +193,7 @@ class Program(NamedTuple):
     shapes: Shapes[Shape]
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Program:
     """`ROUNDS_PER_CALL` steps of all lanes; jit keeps one compilation per shape."""
     compute = coordinates.forces(energy, relax_cell)

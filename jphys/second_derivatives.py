@@ -43,7 +43,7 @@ def hessians(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> 
     return found
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _program(energy) -> Program:
     return Program(functools.partial(_columns, energy), static=("n_max",))
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from hypothesis import settings
 import jphys
 from jphys.compiling import compile_quickly
 from jphys.graph import from_ase
+
+MAPPINGS = 20_000  # of 65,530
 
 settings.register_profile("jphys", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("jphys")
@@ -35,6 +38,18 @@ def pytest_unconfigure(config):
     """Remove the cache that this run made."""
     if hasattr(config, "made_cache"):
         shutil.rmtree(config.made_cache, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings():
+    """Drop what was compiled before a process runs out of the memory mappings that Linux gives it.
+
+    Code that XLA compiles for CPUs takes about a thousand for a force; without room for more it crashes.
+    """
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.is_file() and mappings.read_bytes().count(b"\n") > MAPPINGS:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Kind(NamedTuple):
     precision: str  # what JAX computes in
 
 
-@remembered(16)
+@remembered(4)  # thousands of mappings of memory each, of which Linux gives a process 65,530
 def motion_of(kind: Kind) -> "Motion":
     """The motion of a kind, with what has been compiled of it.
 
