@@ -6,7 +6,7 @@
 relaxed by at most 500 FIRE steps to 0.01 eV/Å. Surfaces: the pretrained qm9-small, the default and the
 paper's objective, both with and without the bound, energies only; MMFF94 and GFN2-xTB, whose own minima lie a
 little beside those of QM9; ANI-1x with --ani-python; some of these alone by --surfaces. Expected mean ΔP:
-0.06 Å on qm9-small, 0.13 of the default size, 0.7 to 0.9 on the literal surfaces, 0.09 on MMFF94, 0.05 on
+0.02 Å on qm9-small, 0.05 of the default size, 0.7 to 0.9 on the literal surfaces, 0.09 on MMFF94, 0.05 on
 GFN2-xTB. Writes docs/results/reliability/fig2.json, fig2.png, and
 the best and the worst cases of qm9-small as fig2-cases.png.
 """
