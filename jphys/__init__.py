@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jphys import graph
 from jphys.derivatives import energy_and_forces, energy_forces_stress, hessian
 from jphys.graph import Graph, from_ase, make_graph
-from jphys.lazy import attributes
+from jphys.lazy import attributes as _attributes
 from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _HOME = {
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
 }
-__getattr__ = attributes(__name__, _HOME)
+__getattr__ = _attributes(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,12 @@
 """Any energy function on many structures, in batches of few padded shapes."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jphys.compiling import remembered
 from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
 from jphys.shapes import SPARE, Shapes, round_size, rung
@@ -87,16 +87,16 @@ class Program:
         return self.rooms.choose(needs, tight, generous, calls=len(joined))
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _energies(energy) -> Program:
     return Program(energy)
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _energies_and_forces(energy) -> Program:
     return Program(energy_and_forces(energy))
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(16)
 def _stresses(energy) -> Program:
     return Program(energy_forces_stress(energy))

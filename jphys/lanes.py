@@ -16,6 +16,7 @@ from jax.custom_batching import custom_vmap
 from tqdm import tqdm
 
 from jphys import coordinates, packing
+from jphys.compiling import remembered
 from jphys.coordinates import Freedom, to_rows
 from jphys.graph import Graph
 from jphys.shapes import Shapes, round_size, rung
@@ -25,6 +26,9 @@ CONVERGED, MAX_STEPS, NONFINITE, OUTDATED = 1, 2, 3, 4
 
 ROUNDS_PER_CALL = 100
 """Steps between two looks of the host, for the progress bar."""
+
+ROWS = 65_536
+"""Places for atoms in the bank, up to which they are rounded generously."""
 
 
 class Stepper(NamedTuple):
@@ -122,7 +126,8 @@ def run(
     """
     n_lanes = min(n_lanes, rung(len(graphs), 8))
     program = _program(stepper, energy, relax_cell, n_lanes)
-    shape = _shape(program.shapes, graphs, min(n_lanes, len(graphs)))
+    rounds = min(ROUNDS_PER_CALL, int(np.max(how["max_steps"]))) * -(-len(how["chosen"]) // n_lanes)
+    shape = _shape(program.shapes, graphs, min(n_lanes, len(graphs)), rounds)
     room = packing.Budget(shape.room_nodes, shape.room_edges)
     waiting = _wait(graphs, shape, relax_cell, **how)
     limits = jnp.asarray(fmaxes, waiting.rows.dtype)
@@ -136,7 +141,7 @@ def run(
     return jax.tree.map(lambda field: np.asarray(field)[: len(graphs)], (loop.bank, fmax))
 
 
-def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int) -> Shape:
+def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int, rounds: int) -> Shape:
     """A shape, compiled already where one is large enough, for graphs of which so many move at once."""
     n_atoms = [len(graph.nodes.species) for graph in graphs]
     n_edges = [len(graph.senders) for graph in graphs]
@@ -144,7 +149,9 @@ def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int) -> Shap
     needs = Shape(*packing.budget(n_atoms, n_edges, members), *rest)
     tight = Shape(*(round_size(size, digits=5) for size in needs))
     generous = Shape(*map(rung, tight, (64, 256, 16, 32, 256, 4096)))
-    return shapes.choose(needs, tight, generous, calls=ROUNDS_PER_CALL * -(-len(graphs) // members))
+    if generous.members * generous.n_max > ROWS:
+        generous = generous._replace(members=tight.members, n_max=tight.n_max)
+    return shapes.choose(needs, tight, generous, calls=rounds)
 
 
 def _wait(
@@ -193,7 +200,7 @@ class Program(NamedTuple):
     shapes: Shapes[Shape]
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Program:
     """`ROUNDS_PER_CALL` steps of all lanes; jit keeps one compilation per shape."""
     compute = coordinates.forces(energy, relax_cell)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys import ops
+from jphys.compiling import remembered
 from jphys.derivatives import energy_and_forces, energy_function
 from jphys.evaluation import Program
 from jphys.graph import Graph, with_positions
@@ -38,12 +39,12 @@ def hessians(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> 
     for columns, sizes in program.over(params, graphs, chunk, n_max=n_max):
         columns, first = np.asarray(columns), 0
         for n in sizes:
-            found.append(columns[: 3 * n, first : first + n].reshape(n, 3, n, 3))
+            found.append(columns[: 3 * n, first : first + n].reshape(n, 3, n, 3).copy())
             first += n
     return found
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(8)
 def _program(energy) -> Program:
     return Program(functools.partial(_columns, energy), static=("n_max",))
 

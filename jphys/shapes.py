@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=tuple[int, ...])
 LADDER = 8192
-"""Up to this size a shape compiled anew is rounded to a factor of 4: little work, whatever its padding."""
+"""Up to about this size a shape compiled anew is rounded to a factor of 4: little work, however padded."""
 SPARE = 1_000_000
 """Padding, in atoms and edges, that takes less time than compiling for one more shape."""
 
@@ -35,8 +35,9 @@ def rung(size: int, least: int) -> int:
 class Shapes(Generic[S]):
     """The shapes, tuples of sizes, that one function is compiled for.
 
-    What fits into none of them compiles a generous one. What fits takes the cheapest that is there, until all
-    the padding in it would have paid for compiling: many small sets after a large one cost one compilation.
+    What fits into none of them compiles a generous one, unless that would cost more than compiling once
+    more. What fits takes the cheapest that is there, until all the padding in it would have paid for
+    compiling: many small sets after a large one cost one compilation.
 
     Args:
         cost: of a shape, in atoms and edges.
@@ -59,13 +60,15 @@ class Shapes(Generic[S]):
         """
         fitting = [shape for shape in self.known if all(has >= size for has, size in zip(shape, needs))]
         if not fitting:
-            self.known.append(generous)
-            return generous
+            surplus = calls * (self.cost(generous) - self.cost(tight))
+            self.known.append(generous if surplus <= self.spare else tight)
+            return self.known[-1]
         best = min(fitting, key=self.cost)
         spent = self._padding.get(best, 0) + calls * max(self.cost(best) - self.cost(tight), 0)
         if spent > self.spare:
+            self._padding[best] = 0
             best = generous if 2 * self.cost(generous) <= self.cost(best) else tight
-            spent = 0
             self.known.append(best)
+            return best
         self._padding[best] = spent
         return best

@@ -81,7 +81,7 @@ def test_equal_configs_are_one_potential():
     assert jphys.make_potential(first) is jphys.make_potential(second)
 
 
-def test_hessians_of_molecules_of_eight_sizes(counted):
+def test_hessians_of_molecules_of_eight_sizes(counted, fresh):
     potential, params, traces = counted
     names = ("N2", "H2O", "NH3", "CH4", "CH3OH", "C2H6", "CH3CH2OH", "C6H6")
     for name in names:
@@ -89,3 +89,7 @@ def test_hessians_of_molecules_of_eight_sizes(counted):
         n = len(molecule(name))
         assert matrix.shape == (n, 3, n, 3)
     assert len(traces) <= 2
+    water = from_ase(molecule("H2O"))
+    (matrix,) = jphys.hessians(potential, params, [water])
+    alone = jax.jit(jphys.hessian(fresh[0]))(params, water)
+    np.testing.assert_allclose(matrix, alone, atol=1e-4 * float(abs(alone).max()))

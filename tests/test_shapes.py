@@ -38,6 +38,19 @@ def test_padding_that_costs_more_than_compiling_ends():
     assert shapes.known == [(256, 1024), (64, 256), (3, 6)]
 
 
+def test_what_was_paid_for_is_not_paid_for_again():
+    """Other sizes that fit into the large shape alone begin to count from zero."""
+    shapes = Shapes(sum, spare=1000)
+    shapes.choose((250, 1000), (256, 1024), (256, 1024))
+    taken = [shapes.choose((230 + i, 500 + i), (230 + i, 500 + i), (256, 1024)) for i in range(4)]
+    assert taken == [(256, 1024), (231, 501), (256, 1024), (233, 503)]  # 550 a call
+
+
+def test_a_first_call_that_runs_often_is_tight():
+    shapes = Shapes(sum, spare=1000)
+    assert shapes.choose((200, 300), (208, 320), (256, 1024), calls=100) == (208, 320)
+
+
 def test_one_call_that_runs_often_pays_for_its_own_shape():
     shapes = Shapes(sum, spare=1000)
     shapes.choose((60, 250), (64, 256), (64, 256))

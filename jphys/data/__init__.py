@@ -1,5 +1,5 @@
 """Structures to learn from and to judge by: one module per dataset, splits, the loader."""
 
-from jphys.lazy import attributes
+from jphys.lazy import attributes as _attributes
 
-__getattr__ = attributes(__name__)
+__getattr__ = _attributes(__name__)

@@ -19,6 +19,7 @@ from jphys.md.ensembles import Dynamics
 from jphys.md.neighbor_list import energy_neighbor_list
 
 AHEAD = 3.0  # how much farther an atom may move in a step than its fastest component of velocity says
+LENGTHS = 4  # of neighbour lists whose programs are kept
 DENSE = 100  # atoms; free molecules up to this size see all pairs and need no list
 
 
@@ -58,6 +59,7 @@ class Motion:
         self.neighbor_fn, self.energy = _energy_of(kind, self.npt)
         self.apply = self._integrator(self.energy)[1]
         self.run, self.measure = jax.jit(self._loop), jax.jit(self._values)
+        self.lengths: set[int] = set()  # of the lists that these are compiled for
 
     def start(self, key, R, settings: dict[str, Any]):
         """A state of the integrator at R that knows no force yet: 0."""
@@ -68,6 +70,18 @@ class Motion:
             chain = dataclasses.replace(getattr(state, name), degrees_of_freedom=self.kind.freedom)
             state = dataclasses.replace(state, **{name: chain})
         return _in_precision_of(state.position, state)
+
+    def allocate(self, R, extra: int, box):
+        """A new neighbour list at R, if any; programs for many lengths of it are dropped."""
+        if self.neighbor_fn is None:
+            return None
+        neighbor = self.neighbor_fn.allocate(R, extra, **boxed(box))
+        if len(self.lengths | {len(neighbor.receivers)}) > LENGTHS:
+            self.run.clear_cache()
+            self.measure.clear_cache()
+            self.lengths.clear()
+        self.lengths.add(len(neighbor.receivers))
+        return neighbor
 
     def box(self, state):
         """The box of a state where it moves, else None."""

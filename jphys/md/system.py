@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from jphys import units
 from jphys.graph import bond_rows
 from jphys.md.ensembles import Dynamics, Ensemble
-from jphys.md.motion import Kind, boxed, motion_of, without_drift
+from jphys.md.motion import Kind, motion_of, without_drift
 
 COLUMNS = ("step", "time", "potential", "kinetic", "temperature", "conserved", "volume")
 
@@ -79,18 +79,14 @@ class System:
             settings["box"] = jnp.asarray(cell.T)
         if self.dynamics.ensemble == "nve":
             settings["kT"] = kT
-        neighbor = self._allocate(jnp.asarray(R), settings.get("box"))
+        neighbor = self.motion.allocate(jnp.asarray(R), self.extra, settings.get("box"))
         state = self.motion.start(jax.random.key(seed), jnp.asarray(R), settings)
         _, force = self.motion.measure(self.params, (state, neighbor))
         return dataclasses.replace(state, force=force), neighbor
 
     def with_list(self, state):
         """The carry of a state."""
-        return state, self._allocate(state.position, self.motion.box(state))
-
-    def _allocate(self, R, box):
-        neighbor_fn = self.motion.neighbor_fn
-        return None if neighbor_fn is None else neighbor_fn.allocate(R, self.extra, **boxed(box))
+        return state, self.motion.allocate(state.position, self.extra, self.motion.box(state))
 
     def advance(self, carry, n_steps: int):
         """(carry, steps done, reruns) after n_steps, or fewer where the state is no longer finite."""
@@ -114,9 +110,8 @@ class System:
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
-        (potential, kinetic, temperature, conserved), _ = jax.device_get(
-            self.motion.measure(self.params, carry)
-        )
+        values = jax.device_get(self.motion.measure(self.params, carry)[0])
+        potential, kinetic, temperature, conserved = values
         volume = abs(np.linalg.det(self._cell(carry))) if self.template.pbc.all() else 0.0
         values = (step, step * self.dynamics.dt, potential, kinetic, temperature, conserved, volume)
         return {name: float(value) for name, value in zip(COLUMNS, values)}

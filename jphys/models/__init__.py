@@ -22,9 +22,9 @@ def make_potential(config) -> Potential:
     """
     if type(config) not in FACTORIES:
         raise ValueError(f"config must be one of {', '.join(CONFIGS)}, got {type(config).__name__}")
-    return _make(config)
+    return _make(config, repr(config))  # 5 and 5.0 are equal, and not the same
 
 
 @remembered(64)
-def _make(config) -> Potential:
+def _make(config, _: str) -> Potential:
     return FACTORIES[type(config)](config)

@@ -1,5 +1,5 @@
 """Training: config, state, one jitted step, the loop."""
 
-from jphys.lazy import attributes
+from jphys.lazy import attributes as _attributes
 
-__getattr__ = attributes(__name__)
+__getattr__ = _attributes(__name__)
