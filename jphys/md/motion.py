@@ -58,7 +58,8 @@ class Motion:
         self.pressure = kind.dynamics.pressure * units.GIGAPASCAL
         self.neighbor_fn, self.energy = _energy_of(kind, self.npt)
         self.apply = self._integrator(self.energy)[1]
-        self.run, self.measure = jax.jit(self._loop), jax.jit(self._values)
+        self.run: Any = jax.jit(self._loop)
+        self.measure: Any = jax.jit(self._values)
         self.lengths: set[int] = set()  # of the lists that these are compiled for
 
     def start(self, key, R, settings: dict[str, Any]):
