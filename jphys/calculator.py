@@ -14,7 +14,7 @@ from jphys.compiling import remembered
 from jphys.derivatives import energy_and_forces, energy_forces_stress
 from jphys.graph import bond_rows, from_ase, pad
 from jphys.models.potential import Potential, check_bonds, check_elements
-from jphys.shapes import Shapes, round_size, rung
+from jphys.shapes import Shapes, round_size, rungs
 
 GROWTH = 1.25  # a new shape has room for this multiple of what is needed
 
@@ -95,7 +95,8 @@ class Programs:
         """Static numbers of nodes and edges, at least those given."""
         grown = int(np.ceil(GROWTH * n_node)), int(np.ceil(GROWTH * n_edge))
         tight = round_size(grown[0]), round_size(grown[1])
-        return self.shapes.choose((n_node, n_edge), tight, (rung(tight[0], 64), rung(tight[1], 256)))
+        nodes, edges = rungs(tight, (64, 256))
+        return self.shapes.choose((n_node, n_edge), tight, (nodes, edges))
 
 
 @remembered(8)

@@ -9,7 +9,7 @@ import numpy as np
 from jphys.compiling import remembered
 from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_function
 from jphys.graph import Graph, batch, pad
-from jphys.shapes import SPARE, Shapes, round_size, rung
+from jphys.shapes import SPARE, Shapes, round_size, rungs
 
 
 class Room(NamedTuple):
@@ -83,7 +83,7 @@ class Program:
         )
         needs = Room(n_node + 1, n_edge, n_graph + 1)
         tight = Room(*map(round_size, needs))
-        generous = Room(*map(rung, tight, (64, 256, 16)))
+        generous = Room(*rungs(tight, (64, 256, 16)))
         return self.rooms.choose(needs, tight, generous, calls=len(joined))
 
 

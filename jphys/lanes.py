@@ -19,7 +19,7 @@ from jphys import coordinates, packing
 from jphys.compiling import remembered
 from jphys.coordinates import Freedom, to_rows
 from jphys.graph import Graph
-from jphys.shapes import Shapes, round_size, rung
+from jphys.shapes import Shapes, round_size, rung, rungs
 
 CONVERGED, MAX_STEPS, NONFINITE, OUTDATED = 1, 2, 3, 4
 """Outcomes of a molecule; an outdated one goes on with new edges."""
@@ -148,7 +148,7 @@ def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int, rounds:
     rest = len(graphs), max(n_atoms), sum(n_atoms), sum(n_edges)
     needs = Shape(*packing.budget(n_atoms, n_edges, members), *rest)
     tight = Shape(*(round_size(size, digits=5) for size in needs))
-    generous = Shape(*map(rung, tight, (64, 256, 16, 32, 256, 4096)))
+    generous = Shape(*rungs(tight[:2], (64, 256)), *map(rung, tight[2:], (16, 32, 256, 4096)))
     if generous.members * generous.n_max > ROWS:
         generous = generous._replace(members=tight.members, n_max=tight.n_max)
     return shapes.choose(needs, tight, generous, calls=rounds)

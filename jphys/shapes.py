@@ -1,6 +1,6 @@
 """Static shapes: how sizes are rounded, and which of its compiled shapes a function takes for a new size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=tuple[int, ...])
@@ -30,6 +30,17 @@ def rung(size: int, least: int) -> int:
     while step < size:
         step *= 4
     return step if step <= LADDER else round_size(size, digits=5)
+
+
+def rungs(sizes: Sequence[int], least: Sequence[int]) -> list[int]:
+    """A rung for each size; where one is beyond half of `LADDER`, there is much work, and all are tight.
+
+    >>> rungs([100, 900], [64, 256]), rungs([550, 9000], [64, 256])
+    ([256, 1024], [576, 9216])
+    """
+    if max(sizes) > LADDER // 2:
+        return [round_size(size, digits=5) for size in sizes]
+    return [rung(size, start) for size, start in zip(sizes, least)]
 
 
 class Shapes(Generic[S]):
