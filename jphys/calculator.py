@@ -68,9 +68,8 @@ class Calculator(AseCalculator):
         self.results["energy"] = self.results["free_energy"] = float(energy[0])
         self.results["forces"] = forces[:n].astype(float)
         if "energies" in properties:
-            self.results["energies"] = np.asarray(self.programs.energies(self.params, graph))[:n].astype(
-                float
-            )
+            energies = np.asarray(self.programs.energies(self.params, graph))
+            self.results["energies"] = energies[:n].astype(float)
 
     def _graph(self, atoms: ase.Atoms) -> Any:
         """Padded graph of the atoms."""

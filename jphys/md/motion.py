@@ -60,6 +60,7 @@ class Motion:
         self.apply = self._integrator(self.energy)[1]
         self.run: Any = jax.jit(self._loop)
         self.measure: Any = jax.jit(self._values)
+        self.force: Any = jax.jit(self._force)
         self.lengths: set[int] = set()  # of the lists that these are compiled for
 
     def start(self, key, R, settings: dict[str, Any]):
@@ -78,8 +79,8 @@ class Motion:
             return None
         neighbor = self.neighbor_fn.allocate(R, extra, **boxed(box))
         if len(self.lengths | {len(neighbor.receivers)}) > LENGTHS:
-            self.run.clear_cache()
-            self.measure.clear_cache()
+            for program in (self.run, self.measure, self.force):
+                program.clear_cache()
             self.lengths.clear()
         self.lengths.add(len(neighbor.receivers))
         return neighbor
@@ -140,22 +141,27 @@ class Motion:
         start = (jnp.zeros((), jnp.int32), carry, jnp.zeros((), bool), jnp.ones((), bool))
         return jax.lax.while_loop(goes_on, body, start)
 
-    def _values(self, params, carry):
-        """(potential, kinetic, temperature, conserved) of a carry, and the forces (n, 3) of jax-md."""
+    def _potential(self, R, params, carry):
+        """Energy () in eV at R, in the box and with the list of a carry."""
         state, neighbor = carry
         settings = {} if neighbor is None else {"neighbor": neighbor}
+        return self.energy(R, params=params, **settings, **boxed(self.box(state)))
 
-        def energy(R):
-            return self.energy(R, params=params, **settings, **boxed(self.box(state)))
+    def _force(self, params, carry):
+        """The forces (n, 3) of jax-md."""
+        return -jax.grad(self._potential)(carry[0].position, params, carry)
 
-        potential, gradient = jax.value_and_grad(energy)(state.position)
+    def _values(self, params, carry):
+        """(potential, kinetic, temperature, conserved) of a carry."""
+        state = carry[0]
+        potential = self._potential(state.position, params, carry)
         kinetic = quantity.kinetic_energy(momentum=state.momentum, mass=state.mass)
         heat = kinetic
         if not self.kind.moves_as_whole:
             momenta = without_drift(state.momentum, state.mass)
             heat = quantity.kinetic_energy(momentum=momenta, mass=state.mass)
         temperature = 2.0 * heat / (self.kind.freedom * units.KELVIN)
-        return (potential, kinetic, temperature, self._conserved(state, potential, kinetic)), -gradient
+        return potential, kinetic, temperature, self._conserved(state, potential, kinetic)
 
     def _conserved(self, state, potential, kinetic):
         """What the integrator conserves, eV; NaN for Langevin."""

@@ -81,7 +81,7 @@ class System:
             settings["kT"] = kT
         neighbor = self.motion.allocate(jnp.asarray(R), self.extra, settings.get("box"))
         state = self.motion.start(jax.random.key(seed), jnp.asarray(R), settings)
-        _, force = self.motion.measure(self.params, (state, neighbor))
+        force = self.motion.force(self.params, (state, neighbor))
         return dataclasses.replace(state, force=force), neighbor
 
     def with_list(self, state):
@@ -110,10 +110,9 @@ class System:
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
-        values = jax.device_get(self.motion.measure(self.params, carry)[0])
-        potential, kinetic, temperature, conserved = values
+        measured = jax.device_get(self.motion.measure(self.params, carry))
         volume = abs(np.linalg.det(self._cell(carry))) if self.template.pbc.all() else 0.0
-        values = (step, step * self.dynamics.dt, potential, kinetic, temperature, conserved, volume)
+        values = (step, step * self.dynamics.dt, *measured, volume)
         return {name: float(value) for name, value in zip(COLUMNS, values)}
 
     def _cell(self, carry) -> np.ndarray:
