@@ -15,6 +15,7 @@ The sums over chains factorise into moments of the bonds of single atoms, Σ_i s
 collinear atoms are regular points. Closed chains of three atoms (i = l) count.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -30,10 +31,34 @@ FOLDS = (1, 2, 3)  # n
 SMALL = 1e-2  # eV; |Z| is smooth below it
 NEAREST = 0.1  # Å, where no bond has a direction any more
 
-# Monomials x…x, x…y, … of a vector by degree, in the order of `powers`: how many there are, and how often
-# each is in the symmetric power.
-SIZES = {1: 3, 2: 6, 3: 10}
-MULTIPLICITY = {1: np.ones(3), 2: np.array([1, 2, 2, 1, 2, 1]), 3: np.array([1, 3, 3, 3, 6, 3, 1, 3, 3, 1])}
+# Monomials of a vector by degree, as the axes that are multiplied: x, y, z; xx, xy, xz, yy, yz, zz; xxx, …
+MONOMIALS = {n: list(itertools.combinations_with_replacement(range(3), n)) for n in FOLDS}
+
+
+def _times_in_the_tensor(axes) -> int:
+    """How often a monomial is in the symmetric power."""
+    return len(set(itertools.permutations(axes)))
+
+
+MULTIPLICITY = {n: np.array([_times_in_the_tensor(axes) for axes in MONOMIALS[n]]) for n in FOLDS}
+DEGREE = np.concatenate([np.full(len(MONOMIALS[n]), n) for n in FOLDS])  # of all 19
+BY_FOLD = (DEGREE[:, None] == np.array(FOLDS)).astype(float)  # (19, 3): sums over the monomials of a degree
+
+
+def _columns(chosen, available) -> np.ndarray:
+    """The matrix with which a row of available values becomes one of the chosen values."""
+    return np.array([[float(name == other) for other in chosen] for name in available])
+
+
+# Factors of the monomials of degree 2 (two) and 3 (the first) in the components of a vector; and the rest of
+# those of degree 3 among the monomials of degree 2.
+FACTORS = _columns(
+    [axes[:1] for axes in MONOMIALS[2]]
+    + [axes[1:] for axes in MONOMIALS[2]]
+    + [axes[:1] for axes in MONOMIALS[3]],
+    MONOMIALS[1],
+)
+REST = _columns([axes[1:] for axes in MONOMIALS[3]], MONOMIALS[2])
 
 
 class AngleParameters(NamedTuple):
@@ -72,15 +97,20 @@ def directions(vectors, distances):
     return vectors / jnp.maximum(distances, NEAREST)[:, None]
 
 
-def powers(vectors):
+def _picked(values, matrix):
+    """Values times a matrix of zeros and ones."""
+    return jnp.matmul(values, jnp.asarray(matrix, values.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+def powers(vectors, multiply=jnp.multiply):
     """Monomials of degree 1, 2 and 3 of vectors (…, 3): (…, 3), (…, 6), (…, 10).
 
-    Few products of slices: gradients of gradients of a list of monomials take minutes to compile.
+    Products with matrices of zeros and ones, in place of slices: these, their derivatives and those of the
+    derivatives take most of the time in which a force compiles.
     """
-    x, y, z = (vectors[..., axis : axis + 1] for axis in range(3))
-    second = jnp.concatenate([x * vectors, y * vectors[..., 1:], z * z], axis=-1)
-    third = jnp.concatenate([x * second, y * second[..., 3:], z * second[..., 5:]], axis=-1)
-    return vectors, second, third
+    first, second, third = jnp.split(_picked(vectors, FACTORS), [6, 12], axis=-1)
+    squares = multiply(first, second)
+    return vectors, squares, multiply(third, _picked(squares, REST))
 
 
 def torsion_moments(units, weights):
@@ -117,24 +147,15 @@ def across(bonds):
     return first, jnp.cross(bonds, first)
 
 
-def _complex_powers(real, imaginary):
-    """Monomials of degree 1, 2 and 3 of complex vectors (p, 3), times their multiplicity: two (p, 19)."""
+def _complex_product(a, b):
+    """Of arrays (2, …) of real and imaginary parts."""
+    return jnp.stack([a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]])
 
-    def times(a, b):
-        return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
-    def part(pair, start, end=None):
-        return pair[0][:, start:end], pair[1][:, start:end]
-
-    def joined(*pairs):
-        return tuple(jnp.concatenate(parts, axis=-1) for parts in zip(*pairs))
-
-    first = real, imaginary
-    x, y, z = (part(first, axis, axis + 1) for axis in range(3))
-    second = joined(times(x, first), times(y, part(first, 1)), times(z, z))
-    third = joined(times(x, second), times(y, part(second, 3)), times(z, part(second, 5)))
-    factor = jnp.asarray(np.concatenate([MULTIPLICITY[n] for n in FOLDS]), real.dtype)
-    return tuple(factor * values for values in joined(first, second, third))
+def _complex_powers(vectors):
+    """Monomials of degree 1, 2 and 3 of complex vectors (2, p, 3), times their multiplicity: (2, p, 19)."""
+    factor = jnp.asarray(np.concatenate([MULTIPLICITY[n] for n in FOLDS]), vectors.dtype)
+    return factor * jnp.concatenate(powers(vectors, _complex_product), axis=-1)
 
 
 def turning(bonds, moments_j, moments_k, strengths):
@@ -145,18 +166,14 @@ def turning(bonds, moments_j, moments_k, strengths):
         moments_j, moments_k: (p, C, 19) of the atoms at both ends.
         strengths: U (p, 3, C), eV.
     """
-    splits = np.cumsum([SIZES[n] for n in FOLDS])[:-1]
-
-    def by_fold(moments, monomials):
-        """Σ_m over the monomials of each degree: (p, 3, C)."""
-        parts = jnp.split(moments * monomials[:, None, :], splits, axis=-1)
-        return jnp.stack([part.sum(axis=-1) for part in parts], axis=1)
-
-    real, imaginary = _complex_powers(*across(bonds))
+    monomials = _complex_powers(jnp.stack(across(bonds)))[:, :, None, :]
+    # Σ over the monomials of each degree: (p, C, 3), real and imaginary part at either atom.
     (a, b), (c, d) = (
-        (by_fold(moments, real), by_fold(moments, imaginary)) for moments in (moments_j, moments_k)
+        (_picked(moments * monomials[0], BY_FOLD), _picked(moments * monomials[1], BY_FOLD))
+        for moments in (moments_j, moments_k)
     )
-    return jnp.sum(strengths * (a * c + b * d), axis=-1), jnp.sum(strengths * (b * c - a * d), axis=-1)
+    strengths = jnp.swapaxes(strengths, 1, 2)
+    return jnp.sum(strengths * (a * c + b * d), axis=1), jnp.sum(strengths * (b * c - a * d), axis=1)
 
 
 def turning_energy(real, imaginary):

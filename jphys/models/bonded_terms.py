@@ -1,6 +1,6 @@
 """The bonded terms of a model: parameters from atom representations, energies from the bonds of a graph."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,20 +18,37 @@ DENSE = 4  # where atoms have many neighbours: places for every so many edges
 SILENT = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
 
 
-class Bonds:
-    """Some of the edges of a graph: their ends, unit vectors and switches."""
+class Bonds(NamedTuple):
+    """Edges of a graph, or some of them: their ends, unit vectors and switches."""
 
-    def __init__(self, graph: Graph, chosen, real, vectors, distances):
-        self.ends = jnp.asarray(graph.receivers)[chosen], jnp.asarray(graph.senders)[chosen]
-        self.units = bonded.directions(vectors[chosen], distances[chosen])
-        species = jnp.asarray(graph.nodes.species)
-        switch = bonded.bond_switch(distances[chosen], *(species[end] for end in self.ends))
-        self.switch = jnp.where(real, switch, 0.0)
+    ends: tuple[jax.Array, jax.Array]  # receivers and senders (p,)
+    units: jax.Array  # (p, 3)
+    switch: jax.Array  # (p,), 0 where an edge is none of them
 
     @property
     def rows(self):
         """What a message of a bond is made of."""
         return self.units, self.switch
+
+    def only(self, real) -> "Bonds":
+        """Those of which `real` (p,) is true; the others have no switch."""
+        return self._replace(switch=jnp.where(real, self.switch, 0.0))
+
+    def at(self, chosen, real) -> "Bonds":
+        """Those of the given numbers, of which `real` are meant."""
+        return jax.tree.map(lambda values: values[chosen], self).only(real)
+
+
+def edges_of(graph: Graph) -> Bonds:
+    """Every edge of a graph; those that are no bonds have the switch 0."""
+    species, ends = (
+        jnp.asarray(graph.nodes.species),
+        (jnp.asarray(graph.receivers), jnp.asarray(graph.senders)),
+    )
+    vectors = ops.edge_vectors(graph)
+    distances = ops.safe_norm(vectors)
+    switch = bonded.bond_switch(distances, *(species[end] for end in ends))
+    return Bonds(ends, bonded.directions(vectors, distances), switch).only(graph.edges.mask)
 
 
 def places_of(flags, graph: Graph, per_node: int):
@@ -60,26 +77,22 @@ def places_of(flags, graph: Graph, per_node: int):
     return jnp.maximum(jax.lax.cummax(chosen), 0), chosen >= 0, counts > places
 
 
-def find_bonds(graph: Graph, vectors, distances) -> tuple[Bonds, Bonds, jax.Array]:
+def find_bonds(graph: Graph) -> tuple[Bonds, Bonds, jax.Array]:
     """The edges that are bonds, found on the device.
 
     Returns:
         The bonds in both directions; in one direction each; and which structures (n_graph,) have more than
         there are places for, some of which are then missing.
     """
-    species, n_edge, n_node = jnp.asarray(graph.nodes.species), len(graph.senders), len(graph.nodes.species)
-    switch = bonded.bond_switch(distances, species[graph.receivers], species[graph.senders])
-    flags = (switch > 0) & graph.edges.mask
+    edges, ahead = edges_of(graph), ops.ahead(graph)
+    n_edge, n_node = len(graph.senders), len(graph.nodes.species)
     per_node = max(ROOM, -(-n_edge // (DENSE * n_node)))
     if per_node * n_node >= n_edge:
-        everything = jnp.arange(n_edge)
-        both = Bonds(graph, everything, graph.edges.mask, vectors, distances)
-        one_way = Bonds(graph, everything, ops.ahead(graph), vectors, distances)
-        return both, one_way, jnp.zeros(len(graph.n_node), bool)
+        return edges, edges.only(ahead), jnp.zeros(len(graph.n_node), bool)
+    flags = edges.switch > 0
     chosen, real, crowded = places_of(flags, graph, per_node)
-    both = Bonds(graph, chosen, real, vectors, distances)
-    chosen, real, _ = places_of(flags & ops.ahead(graph), graph, -(-per_node // 2))
-    return both, Bonds(graph, chosen, real, vectors, distances), crowded
+    chosen_ahead, real_ahead, _ = places_of(flags & ahead, graph, -(-per_node // 2))
+    return edges.at(chosen, real), edges.at(chosen_ahead, real_ahead), crowded
 
 
 class AngleTerm(nn.Module):
@@ -174,8 +187,7 @@ class BondedTerms(nn.Module):
         NaN in a structure with more bonds than there are places for, so that nobody takes them for energies:
         there are 4 per atom of the graph, or one for every four edges where these are more.
         """
-        vectors = ops.edge_vectors(graph)
-        both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))
+        both, one_way, crowded = find_bonds(graph)
         energies = jnp.zeros(len(x), x.dtype)
         if "angle" in self.names:
             energies += self.angle.energies(self.angle.parameters(x), both)
@@ -191,9 +203,7 @@ class BondedTerms(nn.Module):
 
     def torsion_parameters(self, x, graph: Graph) -> TorsionParameters:
         """Barriers and phases of every edge."""
-        vectors = ops.edge_vectors(graph)
-        everything = jnp.arange(len(graph.senders)), jnp.asarray(graph.edges.mask)
-        edges = Bonds(graph, *everything, vectors, ops.safe_norm(vectors))
+        edges = edges_of(graph)
         weight, half = self.torsion.parameters(x)
         strength = pure(self.torsion.strength, half)
         turning = self.torsion.turning(half, self.torsion.moments(weight, edges), edges, strength)

@@ -105,8 +105,7 @@ def test_the_bonds_found_are_those_of_the_switch():
 
     @jax.jit
     def look(graph):
-        vectors = ops.edge_vectors(graph)
-        both, one_way, crowded = find_bonds(graph, vectors, ops.safe_norm(vectors))
+        both, one_way, crowded = find_bonds(graph)
         return both.switch, one_way.switch, both.ends[0], crowded
 
     both, one_way, receivers, crowded = look(graph)
