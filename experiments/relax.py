@@ -176,10 +176,10 @@ def main(config: Config) -> None:
     if config.relax_cell and not any(graph.globals.cell.any() for graph in starts):
         raise ValueError("relax_cell needs a crystal, got molecules alone")
     totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
+    config.output.mkdir(parents=True, exist_ok=True)
     energies, forces = evaluate(potential, params, starts)
     settings = {"fmax": config.fmax, "max_steps": config.max_steps, "relax_cell": config.relax_cell}
     result = jphys.relax(potential, params, starts, fixed=fixed, progress=True, **settings)
-    config.output.mkdir(parents=True, exist_ok=True)
     print_table(names, energies + totals, forces, result.energy + totals, result)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)
     (config.output / "relaxed.png").unlink(missing_ok=True)  # of structures that were here before

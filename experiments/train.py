@@ -99,7 +99,7 @@ def report(run: Run, folder: Path, began: float) -> tuple[dict, str]:
     figures.recovery_histogram(found, shown / "recovery.png", fmax=min(found.fmaxes))
     sigma = min(found.sigmas, key=lambda one: abs(one - 0.1))
     figures.overlays(found, chosen, shown / "overlays.png", sigma=sigma, fmax=min(found.fmaxes))
-    if run.potential.pair_parameters is not None:
+    if "pair_parameters" in run.potential.heads:
         # Not the molecules that were relaxed: half of them are the smallest.
         test = graphs(run.data.test.structures, cutoff=run.potential.cutoff)
         try:

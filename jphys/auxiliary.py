@@ -25,7 +25,7 @@ def auxiliary_loss(estimates, columns: tuple[int, ...], scale, graph: Graph):
     - "scale": `scale_density`.
 
     Args:
-        estimates: of `Potential.auxiliary`.
+        estimates: of the head of that name.
         columns: atomic numbers that the columns of atoms and orbitals belong to.
         scale: (n_graph,) of all distances relative to the stable ones; may be None where not estimated.
         graph: the structures.

@@ -50,7 +50,7 @@ def save(path, potential: Potential, params: Params, *, card: str | None = None)
     path = Path(path).absolute()
     if path.exists() and not is_checkpoint(path):
         raise ValueError(f"path must be new or a jphys checkpoint to replace, got {path}")
-    if type(potential.config).__name__ not in CONFIGS:
+    if CONFIGS.get(type(potential.config).__name__) is not type(potential.config):
         name = type(potential.config).__name__
         raise ValueError(f"potential.config must be one of {', '.join(CONFIGS)}, got {name}")
     params = jax.tree.map(np.asarray, params)

@@ -74,8 +74,12 @@ def _decode_value(value, hint, source):
 
 
 def _dataclasses(hint) -> dict[str, type]:
-    """Dataclasses that a type hint mentions, by name."""
-    found = {hint.__name__: hint} if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {}
+    """Dataclasses that a type hint mentions, and those derived from them, by name."""
+    found = {}
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        found = {hint.__name__: hint}
+        for derived in hint.__subclasses__():
+            found |= _dataclasses(derived)
     for part in typing.get_args(hint):
         found |= _dataclasses(part)
     return found

@@ -21,19 +21,19 @@ def sum_of_messages(function, params, received, sent, rows, ends, n_node: int):
     For cut lists: gradients to any order, forward over reverse too, but no forward derivative alone.
 
     Args:
-        function: message of many edges at once, (params, (e, …), (e, …), (e, …)) -> (e, …); closes over
-            nothing that is traced.
+        function: message of many edges at once, (params, (e, …), (e, …), (e, …)) -> (e, …), or a pytree of
+            such arrays, say of scalars and vectors; closes over nothing that is traced.
         params, received, sent: pytrees of floats; arrays (n_node, …) in the latter two.
         rows: pytree of floats, arrays (n_edge, …).
         ends: receivers and senders (n_edge,), the first ascending.
         n_node: number of nodes.
 
     Returns:
-        (n_node, …).
+        (n_node, …), or the pytree of such sums.
     """
     if not is_long(ends):
         values = function(params, _rows(received, ends[0]), _rows(sent, ends[1]), rows)
-        return jax.ops.segment_sum(values, ends[0], n_node, indices_are_sorted=True)
+        return jax.tree.map(functools.partial(_summed, ends[0], n_node), values)
     return _in_pieces(function, n_node, params, received, sent, *_cut(rows, ends))
 
 
@@ -41,8 +41,12 @@ def values_on_edges(function, params, received, sent, rows, ends):
     """The values (n_edge, …) that `sum_of_messages` sums; the ends come in any order."""
     if not is_long(ends):
         return function(params, _rows(received, ends[0]), _rows(sent, ends[1]), rows)
-    found: Any = _in_pieces(function, None, params, received, sent, *_cut(rows, ends))
-    return found.reshape(-1, *found.shape[2:])[: len(ends[0])]
+    values: Any = _in_pieces(function, None, params, received, sent, *_cut(rows, ends))
+    return jax.tree.map(lambda value: value.reshape(-1, *value.shape[2:])[: len(ends[0])], values)
+
+
+def _summed(receivers, n_node: int, values):
+    return jax.ops.segment_sum(values, receivers, n_node, indices_are_sorted=True)
 
 
 def is_long(ends) -> bool:
@@ -85,10 +89,11 @@ def _evaluated(function, n_node, params, received, sent, *pieces):
         return jax.lax.map(values, pieces)
 
     def add(total, piece):
-        return _added(total, piece[1], values(piece), ordered=True), None
+        return jax.tree.map(lambda old, new: _added(old, piece[1], new, True), total, values(piece)), None
 
-    one = jax.eval_shape(values, jax.tree.map(lambda array: array[0], pieces))
-    return jax.lax.scan(add, jnp.zeros((n_node, *one.shape[1:]), one.dtype), pieces)[0]
+    shapes = jax.eval_shape(values, jax.tree.map(lambda array: array[0], pieces))
+    start = jax.tree.map(lambda one: jnp.zeros((n_node, *one.shape[1:]), one.dtype), shapes)
+    return jax.lax.scan(add, start, pieces)[0]
 
 
 def _added(total, index, values, ordered: bool):
@@ -115,7 +120,7 @@ def _backward(function, n_node, arguments, slope):
     def add(total, given):
         (rows, to, of), by_values = given
         if by_values is None:
-            by_values = slope.at[to].get(mode="fill", fill_value=0)
+            by_values = jax.tree.map(lambda at: at.at[to].get(mode="fill", fill_value=0), slope)
         at_ends = _rows(received, to, "clip"), _rows(sent, of, "clip")
         by_params, by_received, by_sent, by_rows = jax.vjp(function, params, *at_ends, rows)[1](by_values)
         total = (

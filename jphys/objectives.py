@@ -358,14 +358,14 @@ def losses(
     found["energy"] = energy_loss(energy, labels.energy, graph)
     if config.displaces or config.diatomics:
         found |= _losses_elsewhere(potential, params, graph, energy, labels, config, n_atom, displace_key)
-    if config.auxiliary and potential.auxiliary is not None:
-        columns, estimates = potential.config.auxiliary_elements, potential.auxiliary(params, graph)
+    if config.auxiliary and "auxiliary" in potential.heads:
+        columns, estimates = potential.config.auxiliary_elements, potential.head("auxiliary")(params, graph)
         found["auxiliary"] = auxiliary_loss(estimates, columns, labels.scale, graph)
     if config.mask:
         draw = jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(hide_key, index), (n_atom,)))
         hidden = draw(labels.index)[graph_of_node(graph), labels.local] < config.mask_rate
         hidden = hidden & graph.nodes.mask
-        logits = potential.element_logits(params, hide_atoms(graph, hidden))
+        logits = potential.head("element_logits")(params, hide_atoms(graph, hidden))
         found["mask"] = mask_loss(logits, graph.nodes.species, hidden, graph)
     return found
 

@@ -120,6 +120,7 @@ def test_a_crystal_keeps_its_total_energy_while_neighbours_change(fresh, countin
     assert fluctuation[1] < 1e-4  # 3 µeV per atom, while the kinetic energy grows from 1.2 to 6.5 eV
 
 
+@pytest.mark.slow
 def test_ammonia_turns_inside_out(calculator):
     """NEB between mirror images: a symmetric path over a planar saddle, in nature 0.25 eV high."""
     start = molecule("NH3", calculator=calculator)

@@ -44,9 +44,9 @@ def test_a_relaxation_reports_each_structure_by_itself(pretrained):
     assert found.energy[3] == pytest.approx(found.energy[1], abs=1e-3)
 
 
-def test_a_crystal_of_nowhere_has_no_energy(pretrained):
+def test_a_crystal_of_nowhere_has_no_energy(fresh):
     """No pair is found where positions are NaN; the energy is not that of atoms alone."""
-    potential, params = pretrained
+    potential, params = fresh
     crystal = ase.Atoms("CO", [[0, 0, 0], [1.2, 0, 0]], cell=[6.0, 6.0, 6.0], pbc=True)
     graph = from_ase(crystal, cutoff=potential.cutoff)
     lost = with_positions(graph, np.where([[True], [False]], np.nan, graph.nodes.positions).astype("f4"))

@@ -46,6 +46,12 @@ def message(params, received, sent, row):
     )
 
 
+def scalars_and_vectors(*given):
+    """A pytree of messages: (e, 3) and (e, 3, 2)."""
+    scalars = message(*given)
+    return {"scalars": scalars, "vectors": (jnp.cos(scalars)[:, :, None] * jnp.array([1.0, -2.0]),)}
+
+
 @pytest.mark.parametrize("cutting", [False, True])
 def test_sums_and_values_are_those_of_a_loop(short, edges, cutting):
     given: Any = edges[0]
@@ -66,14 +72,30 @@ def test_sums_and_values_are_those_of_a_loop(short, edges, cutting):
     )
 
 
-@pytest.mark.parametrize("kind", ["sums", "values"])
+@pytest.mark.parametrize("cutting", [False, True])
+def test_pytrees_are_summed_leaf_by_leaf(short, edges, cutting):
+    short(cutting)
+    given, ends = edges
+    sums: Any = messages.sum_of_messages(scalars_and_vectors, *given, ends=ends, n_node=N_NODE)
+    values: Any = messages.values_on_edges(scalars_and_vectors, *given, ends=ends)
+    short(False)
+    whole: Any = messages.values_on_edges(message, *given, ends=ends)
+    np.testing.assert_allclose(values["scalars"], whole, rtol=1e-10)
+    np.testing.assert_allclose(values["vectors"][0][..., 1], -2.0 * np.cos(whole), rtol=1e-10)
+    for found, rows in ((sums["scalars"], values["scalars"]), (sums["vectors"][0], values["vectors"][0])):
+        np.testing.assert_allclose(found, jax.ops.segment_sum(rows, ends[0], N_NODE), rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["sums", "values", "sums of pytrees"])
 def test_derivatives_do_not_depend_on_the_cut(short, edges, kind):
     given = edges[0]
 
     def total(given: Any):
-        if kind == "sums":
-            return jnp.sum(jnp.tanh(messages.sum_of_messages(message, *given, ends=edges[1], n_node=N_NODE)))
-        return jnp.sum(jnp.tanh(messages.values_on_edges(message, *given, ends=edges[1])))
+        if kind == "values":
+            return jnp.sum(jnp.tanh(messages.values_on_edges(message, *given, ends=edges[1])))
+        function = message if kind == "sums" else scalars_and_vectors
+        sums = messages.sum_of_messages(function, *given, ends=edges[1], n_node=N_NODE)
+        return sum(jnp.sum(jnp.tanh(leaf)) for leaf in jax.tree.leaves(sums))
 
     def steepness(given):
         return sum(jnp.sum(slope**2) for slope in jax.tree.leaves(jax.grad(total)(given)))

@@ -39,10 +39,8 @@ def pair_samples(potential, params, graphs: Sequence[Graph]) -> dict[tuple[int, 
     Raises:
         ValueError: for a potential without pair parameters, no graphs, or no pair at bonded distance.
     """
-    if potential.pair_parameters is None:
-        raise ValueError("potential must have pair parameters (readout 'pairs'), got one without")
-    joined = batch(graphs)
-    found = _on_edges(potential.pair_parameters, params, joined)
+    pair_parameters, joined = potential.head("pair_parameters"), batch(graphs)
+    found = _on_edges(pair_parameters, params, joined)
     parameters, (pair, real), distances = jax.tree.map(np.asarray, found)
     pair = pair[real]
     distances = distances[pair]

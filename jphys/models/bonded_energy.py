@@ -16,6 +16,7 @@ collinear atoms are regular points. Closed chains of three atoms (i = l) count.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -102,7 +103,7 @@ def _picked(values, matrix):
     return jnp.matmul(values, jnp.asarray(matrix, values.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
-def powers(vectors, multiply=jnp.multiply):
+def powers(vectors, multiply: Callable[..., jax.Array] = jnp.multiply):
     """Monomials of degree 1, 2 and 3 of vectors (…, 3): (…, 3), (…, 6), (…, 10).
 
     Products with matrices of zeros and ones, in place of slices: these, their derivatives and those of the

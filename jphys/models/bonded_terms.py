@@ -12,6 +12,7 @@ from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import bonded_energy as bonded
 from jphys.models.bonded_energy import AngleParameters, TorsionParameters
 from jphys.models.linen import pure
+from jphys.triplets import places_of
 
 ROOM = 4  # places for bonds per atom, both directions of a bond counted; molecules have two
 DENSE = 4  # where atoms have many neighbours: places for every so many edges
@@ -49,32 +50,6 @@ def edges_of(graph: Graph) -> Bonds:
     distances = ops.safe_norm(vectors)
     switch = bonded.bond_switch(distances, *(species[end] for end in ends))
     return Bonds(ends, bonded.directions(vectors, distances), switch).only(graph.edges.mask)
-
-
-def places_of(flags, graph: Graph, per_node: int):
-    """Flagged edges in n_node · `per_node` places.
-
-    Where there are more flagged edges than places, no structure has more than its atoms bring: one that
-    collapses does not take the places of its neighbours in a batch.
-
-    Args:
-        flags: (n_edge,) bool.
-        graph: edges sorted by receiver.
-        per_node: places per atom.
-
-    Returns:
-        Edge numbers (n_node · per_node,), ascending; which of them are flagged edges, the others repeat some
-        edge; and which structures (n_graph,) have more flagged edges than places.
-    """
-    owner = ops.graph_of_edge(graph)
-    counts = jax.ops.segment_sum(flags.astype(jnp.int32), owner, len(graph.n_node), indices_are_sorted=True)
-    room = per_node * len(graph.nodes.species)
-    fair = jnp.minimum(counts, per_node * jnp.asarray(graph.n_node))
-    places = jnp.where(jnp.sum(counts) <= room, counts, fair)
-    rank = jnp.cumsum(flags) - 1 - (jnp.cumsum(counts) - counts)[owner]
-    place = jnp.where(flags & (rank < places[owner]), (jnp.cumsum(places) - places)[owner] + rank, room)
-    chosen = jnp.full(room, -1).at[place].set(jnp.arange(len(flags)), mode="drop")
-    return jnp.maximum(jax.lax.cummax(chosen), 0), chosen >= 0, counts > places
 
 
 def find_bonds(graph: Graph) -> tuple[Bonds, Bonds, jax.Array]:

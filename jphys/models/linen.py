@@ -35,17 +35,13 @@ def method_of(module: nn.Module, name: str) -> Any:
     return lambda params, graph: module.apply({"params": params}, graph, method=name)
 
 
-def pure_functions(module: nn.Module) -> tuple[Callable, Callable, Callable]:
-    """`init`, `energy` and `atom_energies` of a Potential.
+def pure_functions(module: nn.Module) -> tuple[Callable, Callable]:
+    """`init` and `node_energies` as `atomwise` takes them.
 
-    The module has the methods `atom_energies` and `everything`, which calls all heads.
+    The module has the methods `node_energies` and `everything`, which calls all heads.
     """
-    atom_energies = method_of(module, "atom_energies")
 
     def init(key, graph) -> Any:
         return module.init(key, graph, method="everything")["params"]
 
-    def energy(params, graph):
-        return ops.sum_over_graphs(atom_energies(params, graph), graph)
-
-    return init, energy, atom_energies
+    return init, method_of(module, "node_energies")

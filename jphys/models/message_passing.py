@@ -8,7 +8,8 @@ perceptrons use SiLU; and no feature of an atom counts neighbours.
 """
 
 import dataclasses
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,8 +19,10 @@ from jphys import basis, elements, ops
 from jphys.auxiliary import SCALES
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages
+from jphys.models.atomwise import atomwise
+from jphys.models.base import ModelConfig
 from jphys.models.linen import Regressor, method_of, pure_functions
-from jphys.models.potential import Potential, fitted_elements
+from jphys.models.potential import Potential
 
 Strategy = Literal["distance", "edge", "a.i", "a.ii", "b.i", "b.ii", "c"]
 BondType = Literal["nonbonded", "single", "double", "triple", "metallic"]
@@ -28,7 +31,7 @@ BOND_TYPES: tuple[BondType, ...] = get_args(BondType)  # by number, as `bond_typ
 
 
 @dataclasses.dataclass(frozen=True)
-class MessagePassingConfig:
+class MessagePassingConfig(ModelConfig):
     """Size and switches of MPNN and VIMPNN.
 
     Raises:
@@ -53,20 +56,15 @@ class MessagePassingConfig:
     """T, rounds of messages; all share their parameters."""
     n_basis: int = 32
     """Radial basis functions."""
-    cutoff: float = 5.0
-    """Å; longer pairs send nothing."""
     energy_scale: float = 1.0
     """eV; atom energies are the readout times this. Training sets it to the spread per atom."""
-    max_z: int = elements.MAX_Z
-    """Largest atomic number."""
-    reference_energies: tuple[tuple[int, float], ...] = ()
-    """(Z, eV) per fitted element; energies are relative to their sum. Other elements then give NaN."""
 
     def __post_init__(self):
-        for name in ("channels", "steps", "n_basis", "cutoff", "energy_scale"):
+        super().__post_init__()
+        for name in ("channels", "steps", "n_basis", "energy_scale"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        for name in ("channels", "steps", "n_basis", "max_z"):
+        for name in ("channels", "steps", "n_basis"):
             if not isinstance(getattr(self, name), (int, np.integer)):
                 raise ValueError(f"{name} must be a whole number, got {getattr(self, name)}")
         if self.strategy not in get_args(Strategy):
@@ -79,8 +77,6 @@ class MessagePassingConfig:
                 raise ValueError(f"{name} must be different ones of {known}, got {given}")
         if not self.bond_types:
             raise ValueError("bond_types must be one or more, got none")
-        if not 1 <= self.max_z <= elements.MAX_Z:
-            raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
         for z in self.auxiliary_elements:
             if not (isinstance(z, (int, np.integer)) and 1 <= z <= elements.MAX_Z):
                 raise ValueError(
@@ -90,6 +86,18 @@ class MessagePassingConfig:
             raise ValueError(
                 f"auxiliary_elements must be one or more different elements, got {self.auxiliary_elements}"
             )
+
+    def check_data(self, species: set[int], *, has_bonds: bool) -> None:
+        """Refuses, too, estimates of atoms or orbitals that would learn zeros: of elements not counted."""
+        super().check_data(species, has_bonds=has_bonds)
+        if {"atoms", "orbitals"} & set(self.auxiliary) and species - set(self.auxiliary_elements):
+            raise ValueError(
+                f"model.auxiliary_elements must hold all elements of the data, {sorted(species)}, "
+                f"got {self.auxiliary_elements}"
+            )
+
+    def fitted(self, references: Mapping[int, float], spread: float) -> Self:
+        return dataclasses.replace(super().fitted(references, spread), energy_scale=max(spread, 1e-3))
 
     @property
     def states(self) -> int:
@@ -196,14 +204,12 @@ class MessagePassing(nn.Module):
             state = self.update(state, self.messages(state, part, gates, graph))  # eq. 2
         return jnp.concatenate([start, state], axis=-1)
 
-    def atom_energies(self, graph: Graph):
-        """Summands of eq. 3, (n_node,) eV."""
-        energies = self.config.energy_scale * self.f_atom(self.represent(graph))[:, 0]
-        known = fitted_elements(self.config, graph.nodes.species)
-        return jnp.where(known, jnp.where(graph.nodes.mask, energies, 0.0), jnp.nan)
+    def node_energies(self, graph: Graph):
+        """Summands of eq. 3, (n_node,), in units of `energy_scale`."""
+        return self.f_atom(self.represent(graph))[:, 0]
 
     def auxiliary(self, graph: Graph):
-        """The auxiliary estimates of sec. 4.3, see `Potential.auxiliary`."""
+        """The auxiliary estimates of sec. 4.3, see `Potential`."""
         mask, x = graph.nodes.mask[:, None], self.represent(graph)
         count = jnp.maximum(ops.sum_over_graphs(mask.astype(x.dtype), graph), 1)
         found = {}
@@ -216,7 +222,7 @@ class MessagePassing(nn.Module):
 
     def everything(self, graph: Graph):
         """All readouts, so that `init` makes every parameter."""
-        return self.atom_energies(graph), self.auxiliary(graph)
+        return self.node_energies(graph), self.auxiliary(graph)
 
 
 def make_message_passing(config: MessagePassingConfig) -> Potential:
@@ -227,11 +233,11 @@ def make_message_passing(config: MessagePassingConfig) -> Potential:
         numbers = [BOND_TYPES.index(name) for name in config.bond_types]
         return np.isin(bond_types(graph, np), numbers) & graph.edges.mask
 
-    return Potential(
+    return atomwise(
         config,
-        config.cutoff,
         *pure_functions(module),
-        auxiliary=method_of(module, "auxiliary") if config.auxiliary else None,
+        scale=config.energy_scale,
+        heads={"auxiliary": method_of(module, "auxiliary")} if config.auxiliary else {},
         felt_edges=typed_edges,
         needs_bonds=any(name in config.bond_types for name in ("single", "double", "triple")),
         bond_types=config.bond_types,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jphys import ops
 from jphys.elements import COVALENT_RADIUS
 from jphys.units import BOHR, COULOMB
 
@@ -87,6 +88,16 @@ def nuclear_repulsion(distances, species_a, species_b):
     )
     inside = jnp.maximum(1.0 - distances / reach, 0.0)
     return COULOMB * z_a * z_b / distances * screening * inside**3
+
+
+def repulsion_at_nodes(graph):
+    """Half of `nuclear_repulsion` of every pair at either of its atoms: (n_node,) eV."""
+    pair, real = ops.undirected(graph)
+    receivers, senders = jnp.asarray(graph.receivers)[pair], jnp.asarray(graph.senders)[pair]
+    safe = jnp.where(real, ops.edge_distances(graph)[pair], 1.0)
+    species = jnp.asarray(graph.nodes.species)
+    energies = nuclear_repulsion(safe, species[receivers], species[senders])
+    return ops.sum_at_ends(jnp.where(real, 0.5 * energies, 0.0), receivers, senders, len(species))
 
 
 def pair_energy(distances, parameters: PairParameters):

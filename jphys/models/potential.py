@@ -1,7 +1,7 @@
 """`Potential`: an energy model as a record of pure functions, whatever its architecture."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,11 +14,23 @@ from jphys.graph import Graph, bond_rows, with_edges
 from jphys.neighbors import within_cutoff
 
 Params = dict[str, Any]
+PROMISES = frozenset({"conservative", "equivariant", "additive", "smooth_at_cutoff", "repels"})
+"""What holds for every value of the parameters. conservative: forces are slopes of the energy; equivariant:
+rotations, mirror images and the order of atoms change no energy; additive: energies of structures far apart
+add up; smooth_at_cutoff: forces are continuous where pairs cross it; repels: close atoms repel each other."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Potential:
     """An energy model. All functions are pure: jit, vmap and differentiate them freely.
+
+    Heads by name, and their values:
+        pair_parameters: PairParameters of (n_edge,).
+        angle_parameters: AngleParameters of (n_node, C).
+        torsion_parameters: TorsionParameters of (n_edge, 3).
+        element_logits: (n_node, max_z) for Z = 1..max_z; atoms of species 0 are hidden.
+        auxiliary: {name: (n_graph, k)} of "atoms" (of each element), "orbitals" (of each element present)
+            and "scale" (density over a grid of scales).
 
     Energies are relative to the sum of `config.reference_energies`, so that float32 keeps meV;
     `jphys.reference_energy` gives that sum.
@@ -29,13 +41,8 @@ class Potential:
         init: (key, graph) -> params, a plain nested dict.
         energy: (params, graph) -> (n_graph,) eV, 0 on padding.
         atom_energies: (params, graph) -> (n_node,) eV, their sum is `energy`, 0 on padding.
-        pair_parameters: (params, graph) -> PairParameters of (n_edge,), or None without a pair head.
-        angle_parameters: (params, graph) -> AngleParameters of (n_node, C), or None without such a term.
-        torsion_parameters: (params, graph) -> TorsionParameters of (n_edge, 3), or None without such a term.
-        element_logits: (params, graph) -> (n_node, max_z) for Z = 1..max_z; atoms of species 0 are
-            hidden. None without a masked-atom head.
-        auxiliary: (params, graph) -> {name: (n_graph, k)} of "atoms" (of each element), "orbitals" (of each
-            element present) and "scale" (density over a grid of scales); None without such readouts.
+        heads: what else the model tells, {name: function (params, graph) -> …}, by the names below.
+        promises: what holds for every value of the parameters, of PROMISES; tests and users read it.
         felt_edges: graph of numpy arrays -> (n_edge,) bool, edges that may change the energy however long
             they are; None: all. Training leaves the others out.
         needs_bonds: whether molecules need `bonds`: without them they would have another energy.
@@ -47,14 +54,27 @@ class Potential:
     init: Callable[[jax.Array, Graph], Params]
     energy: Callable[[Params, Graph], jax.Array]
     atom_energies: Callable[[Params, Graph], jax.Array]
-    pair_parameters: Callable[[Params, Graph], Any] | None = None
-    angle_parameters: Callable[[Params, Graph], Any] | None = None
-    torsion_parameters: Callable[[Params, Graph], Any] | None = None
-    element_logits: Callable[[Params, Graph], jax.Array] | None = None
-    auxiliary: Callable[[Params, Graph], dict[str, jax.Array]] | None = None
+    heads: Mapping[str, Callable[[Params, Graph], Any]] = dataclasses.field(default_factory=dict, hash=False)
+    promises: frozenset[str] = PROMISES - {"repels"}
     felt_edges: Callable[[Graph], np.ndarray] | None = None
     needs_bonds: bool = False
     bond_types: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if not set(self.promises) <= PROMISES:
+            known = ", ".join(sorted(PROMISES))
+            raise ValueError(f"promises must be of {known}, got {', '.join(sorted(self.promises))}")
+
+    def head(self, name: str) -> Callable[[Params, Graph], Any]:
+        """The head of that name.
+
+        Raises:
+            ValueError: for a model without it, naming the heads that it has.
+        """
+        if name not in self.heads:
+            names = ", ".join(sorted(self.heads)) or "none"
+            raise ValueError(f"potential must have a head {name!r}, it has {names}")
+        return self.heads[name]
 
     def node_contributions(self, params: Params, graph: Graph) -> jax.Array:
         """|e_i|/Σ_j|e_j| of the atom energies within each structure: (n_node,), 0 on padding.

@@ -11,13 +11,15 @@ from jphys import basis, elements, ops
 from jphys.graph import Graph
 from jphys.messages import sum_of_messages, values_on_edges
 from jphys.models import pair_energy as pairs
+from jphys.models.atomwise import atomwise
+from jphys.models.base import ModelConfig
 from jphys.models.bonded_terms import BondedTerms
 from jphys.models.linen import Regressor, method_of, pure, pure_functions
-from jphys.models.potential import Potential, fitted_elements
+from jphys.models.potential import PROMISES, Potential
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(ModelConfig):
     """Size and switches of the Transformer.
 
     Raises:
@@ -33,8 +35,6 @@ class TransformerConfig:
     """Attention heads per block; divides channels."""
     n_basis: int = 32
     """Radial basis functions n_b per element."""
-    cutoff: float = 5.0
-    """τ, Å."""
     readout: Literal["atoms", "cls", "pairs"] = "pairs"
     """Energy from f_atom, from f_mol of [CLS], or pair energies plus f_atom (eq. 6)."""
     cls_token: Literal["none", "full"] = "none"
@@ -45,13 +45,10 @@ class TransformerConfig:
     """Parametric energies beside those of pairs (`jphys.models.bonded_energy`); none in the paper."""
     repulsion: bool = True
     """Add the screened repulsion of the nuclei below bond lengths (pairs readout; beyond the paper)."""
-    max_z: int = elements.MAX_Z
-    """Largest atomic number; the masked-atom softmax runs over Z = 1..max_z."""
-    reference_energies: tuple[tuple[int, float], ...] = ()
-    """(Z, eV) per fitted element; energies are relative to their sum. Other elements then give NaN."""
 
     def __post_init__(self):
-        for name in ("channels", "blocks", "heads", "n_basis", "cutoff"):
+        super().__post_init__()
+        for name in ("channels", "blocks", "heads", "n_basis"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if self.channels % self.heads:
@@ -60,8 +57,11 @@ class TransformerConfig:
             raise ValueError("cls_token must be 'full' for readout 'cls', got 'none'")
         if len(set(self.terms)) < len(self.terms) or not set(self.terms) <= {"angle", "torsion"}:
             raise ValueError(f"terms must be angle, torsion, both or none, got {', '.join(self.terms)}")
-        if not 1 <= self.max_z <= elements.MAX_Z:
-            raise ValueError(f"max_z must be from 1 to {elements.MAX_Z}, got {self.max_z}")
+
+    def check_data(self, species: set[int], *, has_bonds: bool) -> None:
+        super().check_data(species, has_bonds=has_bonds)
+        if self.bond_mask and not has_bonds:
+            raise ValueError("model.bond_mask must be False for data without bonds, got True")
 
 
 def felt_distances(distances, species_a, species_b):
@@ -277,12 +277,11 @@ class Transformer(nn.Module):
             x, token = block(x, token, psi, psi_self, envelope, graph)
         return self.norm(x), None if token is None else self.norm(token), distances
 
-    def atom_energies(self, graph: Graph):
+    def node_energies(self, graph: Graph):
         """(n_node,) eV; pair energies count half at either end, a [CLS] energy evenly on all atoms."""
         x, token, distances = self.represent(graph)
-        mask = graph.nodes.mask
         if self.config.readout == "cls":
-            count = jnp.maximum(ops.sum_over_graphs(mask.astype(x.dtype), graph), 1)
+            count = jnp.maximum(ops.sum_over_graphs(graph.nodes.mask.astype(x.dtype), graph), 1)
             energies = ops.at_nodes(self.f_mol(token)[:, 0] / count, graph)
         else:
             energies = self.f_atom(x)[:, 0]
@@ -290,8 +289,7 @@ class Transformer(nn.Module):
             energies += self.pair_sums(x, distances, graph)
         if self.config.terms:
             energies += self.bonded(x, graph)
-        known = fitted_elements(self.config, graph.nodes.species)
-        return jnp.where(known, jnp.where(mask, energies, 0.0), jnp.nan)
+        return energies
 
     def pair_sums(self, x, distances, graph: Graph):
         """Σ_{i<j} E_ij·φ(d_ij) of eq. 6, half of every pair at either atom: (n_node,) eV."""
@@ -300,9 +298,6 @@ class Transformer(nn.Module):
         safe = jnp.where(real, distances[pair], 1.0)
         energies = pairs.pair_energy(safe, self.f_bond(x, receivers, senders))
         energies *= basis.cosine_envelope(safe, self.config.cutoff)
-        if self.config.repulsion:
-            species = jnp.asarray(graph.nodes.species)
-            energies += pairs.nuclear_repulsion(safe, species[receivers], species[senders])
         halves = jnp.where(real, 0.5 * energies, 0.0)
         return ops.sum_at_ends(halves, receivers, senders, len(x))
 
@@ -330,20 +325,21 @@ class Transformer(nn.Module):
 
     def everything(self, graph: Graph):
         """All heads, so that `init` makes every parameter."""
-        return self.atom_energies(graph), self.element_logits(graph)
+        return self.node_energies(graph), self.element_logits(graph)
 
 
 def make_transformer(config: TransformerConfig) -> Potential:
     """The Transformer of the given config as a Potential."""
     module = Transformer(config)
     has_pairs = config.readout == "pairs"
-    return Potential(
+    holds = {"additive": config.cls_token == "none", "repels": has_pairs}
+    parametric = [*["pair"] * has_pairs, *config.terms]
+    heads = ["element_logits", *(f"{name}_parameters" for name in parametric)]
+    return atomwise(
         config,
-        config.cutoff,
         *pure_functions(module),
-        pair_parameters=method_of(module, "pair_parameters") if has_pairs else None,
-        angle_parameters=method_of(module, "angle_parameters") if "angle" in config.terms else None,
-        torsion_parameters=method_of(module, "torsion_parameters") if "torsion" in config.terms else None,
-        element_logits=method_of(module, "element_logits"),
+        repulsion=has_pairs and config.repulsion,
+        heads={name: method_of(module, name) for name in heads},
+        promises=PROMISES - {name for name, true in holds.items() if not true},
         needs_bonds=config.bond_mask,
     )

@@ -85,9 +85,7 @@ def _of_hidden(potential: Potential, params, graphs: Sequence[Graph], hidden, ch
 
 @functools.lru_cache(maxsize=8)
 def _program(potential: Potential) -> Program:
-    logits = potential.element_logits
-    if logits is None:
-        raise ValueError("potential must have a masked-atom head, this one has none")
+    logits = potential.head("element_logits")
     return Program(lambda params, graph: jax.nn.log_softmax(logits(params, graph)))
 
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from jphys.models import MessagePassingConfig, TransformerConfig
+from jphys.models import ModelConfig, TransformerConfig
 from jphys.objectives import OBJECTIVES, ObjectiveConfig
 
 TERMS = ("angle", "torsion")
@@ -99,7 +99,7 @@ class TrainConfig:
     """Epochs between two validations."""
     stop_after_minutes: float = 0.0
     """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
-    model: TransformerConfig | MessagePassingConfig = _MODEL
+    model: ModelConfig = _MODEL
     """The Transformer of the paper has no `terms`: the default of the objectives paper and energy-only."""
     losses: ObjectiveConfig | None = None
     """Weights and displacements; where not given, those of the objective, for the data."""
@@ -151,7 +151,7 @@ LITERAL = ("paper", "energy-only")  # how the objectives begin whose model is th
 
 def with_own_model(config: TrainConfig, objective: str) -> TrainConfig:
     """The config with the model that the objective has by default: the paper's has no `terms`."""
-    if not objective.startswith(LITERAL) or not isinstance(config.model, TransformerConfig):
+    if not objective.startswith(LITERAL) or not getattr(config.model, "terms", ()):
         return config
     return dataclasses.replace(config, model=dataclasses.replace(config.model, terms=()))
 

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
 from jphys.data.structures import Structures, graphs, take
-from jphys.models import MessagePassingConfig, Potential, make_potential
+from jphys.models import ModelConfig, Potential, make_potential
 from jphys.objectives import ObjectiveConfig, members_twice
 from jphys.training.config import TrainConfig, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
@@ -38,7 +38,7 @@ class Run:
         return self.step.n_compilations
 
 
-def fitted_model(config: TrainConfig, data: Data):
+def fitted_model(config: TrainConfig, data: Data) -> ModelConfig:
     """The model's config with the references of the data and, where it has one, their spread per atom.
 
     Raises:
@@ -49,33 +49,11 @@ def fitted_model(config: TrainConfig, data: Data):
             "model.reference_energies must be empty, they are fitted on the training part, "
             f"got {config.model.reference_energies}"
         )
-    heaviest = max(int(part.structures.species.max()) for part in (data.train, data.valid, data.test))
-    if heaviest > config.model.max_z:
-        raise ValueError(f"model.max_z must be at least {heaviest}, as in the data, got {config.model.max_z}")
-    if getattr(config.model, "bond_mask", False) and not data.train.structures.n_bonds.any():
-        raise ValueError("model.bond_mask must be False for data without bonds, got True")
-    if isinstance(config.model, MessagePassingConfig):
-        check_estimates(config.model, data)
-    model = dataclasses.replace(config.model, reference_energies=tuple(sorted(data.references.items())))
-    if not isinstance(model, MessagePassingConfig):
-        return model
-    spread = np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
-    return dataclasses.replace(model, energy_scale=float(max(spread, 1e-3)))
-
-
-def check_estimates(model: MessagePassingConfig, data: Data) -> None:
-    """Refuse estimates of atoms or orbitals that would learn zeros: of elements that they do not count.
-
-    Raises:
-        ValueError: naming the elements of the data.
-    """
     parts = (data.train, data.valid, data.test)
     present = {int(z) for part in parts for z in np.unique(part.structures.species)}
-    if {"atoms", "orbitals"} & set(model.auxiliary) and present - set(model.auxiliary_elements):
-        raise ValueError(
-            f"model.auxiliary_elements must hold all elements of the data, {sorted(present)}, "
-            f"got {model.auxiliary_elements}"
-        )
+    config.model.check_data(present, has_bonds=bool(data.train.structures.n_bonds.any()))
+    spread = np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
+    return config.model.fitted(data.references, float(spread))
 
 
 def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, ObjectiveConfig]:
@@ -102,11 +80,11 @@ def check_heads(losses: ObjectiveConfig, potential: Potential) -> None:
     Raises:
         ValueError: naming the loss.
     """
-    if losses.mask and potential.element_logits is None:
+    if losses.mask and "element_logits" not in potential.heads:
         raise ValueError(
             f"losses.mask must be 0 for a model that predicts no hidden atoms, got {losses.mask}"
         )
-    if losses.auxiliary and potential.auxiliary is None:
+    if losses.auxiliary and "auxiliary" not in potential.heads:
         raise ValueError(
             f"losses.auxiliary must be 0 for a model that makes no such estimates, got {losses.auxiliary}"
         )

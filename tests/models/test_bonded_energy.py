@@ -12,7 +12,7 @@ from jphys import ops
 from jphys.graph import batch, from_ase, make_graph, pad, with_positions
 from jphys.models import TransformerConfig, make_potential
 from jphys.models import bonded_energy as bonded
-from jphys.models.bonded_terms import BondedTerms, find_bonds, places_of
+from jphys.models.bonded_terms import BondedTerms, find_bonds
 
 CHANNELS, WIDTH = 4, 8
 MODULE = BondedTerms(("angle", "torsion"), CHANNELS)
@@ -126,17 +126,6 @@ def test_a_structure_with_too_many_bonds_is_nan_and_leaves_others_alone(params, 
     np.testing.assert_allclose(found[16:25], alone, atol=1e-12)
 
 
-def test_places_go_where_they_are_needed_and_then_to_everyone_alike():
-    crowd = make_graph([6] * 4, np.eye(4, 3))
-    joined = pad(batch([crowd, crowd]), 12, 40, 3)
-    first = np.arange(40) < 12
-    chosen, real, crowded = places_of(first, joined, 1)  # 12 places
-    assert not bool(crowded.any()) and int(real.sum()) == 12 and chosen.tolist() == list(range(12))
-    chosen, real, crowded = places_of(first | (np.arange(40) == 20), joined, 1)
-    assert crowded.tolist() == [True, False, False] and int(real.sum()) == 5
-    assert chosen[:5].tolist() == [0, 1, 2, 3, 20] and chosen[5:].tolist() == [20] * 7
-
-
 def test_the_switch_is_smooth_and_ends():
     lengths = jnp.linspace(0.3, 2.4, 4001)
     carbon = jnp.full(4001, 6)
@@ -212,14 +201,13 @@ def test_a_potential_reads_its_parameters_out():
     config = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=4, terms=("angle", "torsion"))
     potential, graph = make_potential(config), from_ase(molecule("CH3OH"))
     params = jax.jit(potential.init)(jax.random.key(0), graph)
-    assert potential.angle_parameters is not None and potential.torsion_parameters is not None
-    bends = jax.jit(potential.angle_parameters)(params, graph)
-    turns = jax.jit(potential.torsion_parameters)(params, graph)
+    bends = jax.jit(potential.head("angle_parameters"))(params, graph)
+    turns = jax.jit(potential.head("torsion_parameters"))(params, graph)
     assert bends.stiffness.shape == (6, 8) and turns.barrier.shape == (30, 3)
     bonded_pair = (graph.receivers == 0) & (graph.senders == 1)
     assert float(turns.barrier[bonded_pair].max()) > 0
     paper = make_potential(TransformerConfig(channels=8, heads=2, blocks=1, n_basis=4))
-    assert paper.angle_parameters is None and paper.torsion_parameters is None
+    assert not {"angle_parameters", "torsion_parameters"} & set(paper.heads)
     assert "bonded" not in jax.eval_shape(paper.init, jax.random.key(0), graph)
 
 

@@ -32,7 +32,7 @@ def logits(request):
         [[0, 0.4, 0], [1.2, 0.2, 0], [-0.9, -0.6, 0], [-0.4, 1.4, 0], [-0.7, -1.5, -0.2], [-1.9, -0.4, 0.2]]
     )
 
-    logits_of = potential.element_logits
+    logits_of = potential.head("element_logits")
     assert logits_of is not None
     score = jax.jit(logits_of)
 

@@ -198,9 +198,9 @@ def test_auxiliary_estimates(acid, rng):
     """Sums for atoms, means for the others, a density for the scale; padding does not count."""
     config = dataclasses.replace(SMALL, auxiliary=ALL, auxiliary_elements=(1, 6, 8))
     potential = make_potential(config)
-    assert potential.auxiliary is not None
+    assert "auxiliary" in potential.heads
     params = drawn(potential, acid, rng)
-    estimate = jax.jit(potential.auxiliary)
+    estimate = jax.jit(potential.head("auxiliary"))
     one = estimate(params, acid)
     two = estimate(params, pad(batch([acid, acid]), 14, 44, 4))
     assert {name: values.shape for name, values in one.items()} == {

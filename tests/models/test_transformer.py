@@ -114,8 +114,7 @@ def test_pair_energy_is_equation_6(x64, rng):
     potential = make_potential(CONFIG)
     params = parameters(potential, graph, rng)
     params["f_atom"] = jax.tree.map(np.zeros_like, params["f_atom"])
-    assert potential.pair_parameters is not None
-    beta = np.asarray(jax.jit(potential.pair_parameters)(params, graph))
+    beta = np.asarray(jax.jit(potential.head("pair_parameters"))(params, graph))
     b0, b1, b2, b3, b4 = beta
     d = distances_of(graph)
     assert d.min() > 1.4 and (b3 * np.log(b4 / d)).max() < 2.5
@@ -140,7 +139,7 @@ def test_repulsion_is_a_switch(rng):
 def test_heads_that_a_readout_has(molecule, rng, readout):
     potential = make_potential(dataclasses.replace(CONFIG, readout=readout, cls_token="full"))
     params = parameters(potential, molecule, rng)
-    assert ("f_bond" in params) == (readout == "pairs") == (potential.pair_parameters is not None)
+    assert ("f_bond" in params) == (readout == "pairs") == ("pair_parameters" in potential.heads)
     assert ("f_mol" in params) == (readout == "cls")
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
+from toy_models import ToyAngles, ToyVectors
 
 import jphys
 from jphys.derivatives import energy_and_forces
@@ -25,6 +26,8 @@ RANDOM = {
     "token": TransformerConfig(**SMALL, blocks=1, readout="cls", cls_token="full"),
     "VIMPNN a.ii": MessagePassingConfig(**CHANNELS, strategy="a.ii"),
     "VIMPNN c": MessagePassingConfig(**CHANNELS, strategy="c"),
+    "vectors": ToyVectors(cutoff=3.5),
+    "triplets": ToyAngles(cutoff=3.5, places=400),
 }
 BUDGET = (16, 240, 4)  # nodes, edges, graphs: one compilation serves most tests
 
@@ -39,13 +42,13 @@ class Case(NamedTuple):
 
     @property
     def additive(self) -> bool:
-        """Whether far fragments add up: no token that sees all of a graph."""
-        return getattr(self.potential.config, "cls_token", "none") == "none"
+        """Whether far fragments add up."""
+        return "additive" in self.potential.promises
 
     @property
     def repels(self) -> bool:
         """Whether the model promises repulsion at short range."""
-        return getattr(self.potential.config, "readout", "atoms") == "pairs"
+        return "repels" in self.potential.promises
 
     @property
     def sees_bonds(self) -> bool:
@@ -80,7 +83,7 @@ def stir(params, rng, *, heads, amount=0.1):
 def random_case(name: str) -> Case:
     potential = make_potential(RANDOM[name])
     graph = make_graph([6, 8], [[0.0, 0, 0], [1.2, 0, 0]], bonds=[(0, 1, 2)])
-    heads = 8.0 if getattr(potential.config, "readout", "atoms") == "pairs" else 60.0
+    heads = 8.0 if "pair_parameters" in potential.heads else 60.0
     params = stir(jax.jit(potential.init)(jax.random.key(1), graph), np.random.default_rng(2), heads=heads)
     return Case(name, potential, params, compiled(potential, params))
 
@@ -99,8 +102,9 @@ def compiled(potential, params):
     return lambda graph: jax.tree.map(np.asarray, function(params, graph))
 
 
-# A bond mask without the token, and the strategy that is not the default: what others cover, too.
-RARE = ("atoms, bonds", "VIMPNN c")
+# A bond mask without the token, the strategy that is not the default, trained parameters of a model that is
+# here with random ones: what others cover, too.
+RARE = ("atoms, bonds", "VIMPNN c", "trained")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in (*RANDOM, "trained")]
 
 

@@ -118,7 +118,7 @@ def test_what_is_refused(model, molecules):
         masked_atom.suggest_elements(potential, params, jphys.make_graph([16, 1, 1], np.eye(3)), 1)
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         masked_atom.suggest_elements(potential, params, methane, 0, n=0)
-    with pytest.raises(ValueError, match="masked-atom head, this one has none"):
+    with pytest.raises(ValueError, match="must have a head 'element_logits', it has"):
         masked_atom.suggest_elements(mute, {}, methane, 0)
     with pytest.raises(ValueError, match="rate must be from 0 to 1, got 2"):
         masked_atom.accuracy(potential, params, molecules, [1], rate=2.0)
