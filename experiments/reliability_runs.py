@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import peer_ani
 
+import jphys
 from jphys import checkpoint, runs
 from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, graphs, take
@@ -21,9 +22,7 @@ from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.reliability import mmff94, xtb
 from jphys.reliability.report import summarise
 from jphys.training.config import TrainConfig
-from jphys.training.loop import train
 from jphys.training.parts import split_data, trained_on
-from jphys.training.setup import prepare
 from jphys.training.validation import NonFiniteLoss
 
 # The rows of table 1, and of figures 2 and 3.
@@ -99,20 +98,17 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     """
     began, done = time.monotonic() - runs.seconds_so_far(folder), folder / "summary.json"
     data = split_data(trained_on(config, structures), config.seed)
-    kept = {"resume": True, "free": ("source",)}  # the data has a fingerprint of its own
-    runs.check(folder, config, **kept)
+    free = ("source",)  # the data has a fingerprint of its own
     if done.exists():
+        runs.check(folder, config, resume=True, free=free)
         runs.keep_data(folder, data.fingerprints())
         return json.loads(done.read_text("utf-8"))
-    runs.start(folder, config, **kept)
-    runs.keep_data(folder, data.fingerprints())
-    run = prepare(config, data)
     try:
-        train(run, folder)
+        trained = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, free=free)
     except NonFiniteLoss as error:
         print(f"{folder} is left out: {error}", file=sys.stderr)
         return None
-    return summarise(run, folder, began=began)[0]
+    return summarise(trained.run, folder, began=began)[0]
 
 
 def surfaces(config: Judged) -> dict[str, tuple[Any, Any]]:

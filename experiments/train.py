@@ -21,14 +21,15 @@ from pathlib import Path
 
 import tyro
 
+import jphys
 from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
 from jphys.training.config import PRESETS, TrainConfig, choose_objective, with_own_model
-from jphys.training.loop import train
-from jphys.training.setup import Run, prepare
+from jphys.training.parts import trained_on
+from jphys.training.setup import Run
 from jphys.training.validation import NonFiniteLoss
 
 FLAT = (tyro.conf.AvoidSubcommands,)  # flags of the preset's kind of model, not a choice of kinds
@@ -123,25 +124,21 @@ def main() -> None:
     if config.preset == "smoke":  # compiling is most of what it does
         compile_quickly()
     folder = config.run or Path("runs")
-    stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
-    kept = {"resume": config.resume, "free": ("report",)}  # a report can be had again, with other sizes
-    runs.check(folder, stored, **kept)
     if config.resume and not folder.exists():
         print(f"nothing to resume in {folder}: a new run begins")
+    structures = trained_on(config, structures)
+    count = f"{config.data}: {len(structures)} structures"
+    print(f"{count}, objective {config.objective}, run folder {folder}")
     import_meanwhile("jphys.figures")
-    run = prepare(config, structures)
-    runs.start(folder, stored, **kept)
-    runs.keep_data(folder, run.data.fingerprints())
-    parts = (run.data.train, run.data.valid, run.data.test)
-    count = sum(len(part.structures) for part in parts)
-    print(f"{config.data}: {count} structures, objective {config.objective}, run folder {folder}")
     earlier = runs.seconds_so_far(folder)  # of the processes before this one
-    if not train(run, folder, began=began):
+    # A report can be had again, with other sizes.
+    trained = jphys.train(config, structures, folder=folder, free=("report",), began=began)
+    if not trained.complete:
         print(
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"
         )
         return
-    print_report(*report(run, folder, began - earlier), run, folder)
+    print_report(*report(trained.run, folder, began - earlier), trained.run, folder)
 
 
 def import_meanwhile(module: str) -> None:

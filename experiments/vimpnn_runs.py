@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+import jphys
 from jphys import checkpoint, runs
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
@@ -16,9 +17,7 @@ from jphys.models import MessagePassingConfig
 from jphys.objectives import ObjectiveConfig
 from jphys.reliability.stable_distance import judge
 from jphys.training.config import TrainConfig
-from jphys.training.loop import train
 from jphys.training.parts import Data, scaled_data
-from jphys.training.setup import prepare
 
 Style = Literal["smoke", "fast", "paper"]
 ALL = ("atoms", "orbitals", "scale")
@@ -123,13 +122,12 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
     config = train_config(style, model, seed, **changes)
     provenance = parts.train.provenance
     labels = {name: provenance[name] for name in ("engine", "version", "settings")}
-    runs.start(folder, config, resume=True)
     data = parts.data()
-    runs.keep_data(folder, labels | data.fingerprints())
-    if not done.exists():
-        run = prepare(config, data)
-        train(run, folder)
-        potential, params = checkpoint.load(folder / "best")
+    if done.exists():
+        runs.start(folder, config, resume=True)
+        runs.keep_data(folder, labels | data.fingerprints())
+    else:
+        trained = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, labels=labels)
         lines = runs.read_metrics(folder)
         summary = {
             "data": parts.name,
@@ -140,8 +138,8 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
             "n_test": len(parts.test),
             "epochs": lines[-1]["epoch"] + 1,
             "minutes": lines[-1]["seconds"] / 60,
-            "compilations": run.n_compilations,
-            "test": judge(potential, params, parts.test),
+            "compilations": trained.run.n_compilations,
+            "test": judge(trained.potential, trained.params, parts.test),
         }
         runs.write_json(done, summary)
     summary, (potential, params) = json.loads(done.read_text("utf-8")), checkpoint.load(folder / "best")

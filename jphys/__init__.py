@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
     from jphys.second_derivatives import hessians
+    from jphys.training.config import TrainConfig
+    from jphys.training.fit import train
 
 __all__ = [
     "Calculator",
@@ -26,6 +28,7 @@ __all__ = [
     "Graph",
     "MessagePassingConfig",
     "Potential",
+    "TrainConfig",
     "TransformerConfig",
     "__version__",
     "bonds",
@@ -50,6 +53,7 @@ __all__ = [
     "reliability",
     "save",
     "simulate",
+    "train",
     "training",
     "units",
 ]
@@ -58,6 +62,7 @@ _HOME = {
     "Calculator": "jphys.calculator",
     "MessagePassingConfig": "jphys.models",
     "Potential": "jphys.models.potential",
+    "TrainConfig": "jphys.training.config",
     "TransformerConfig": "jphys.models",
     "Dynamics": "jphys.md",
     "energy_fn": "jphys.md",
@@ -69,6 +74,7 @@ _HOME = {
     "relax": "jphys.md",
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
+    "train": "jphys.training.fit",
 }
 __getattr__ = _attributes(__name__, _HOME)
 

@@ -67,7 +67,9 @@ def fake_potential() -> Potential:
         stretch = jnp.where(graph.edges.mask, (ops.edge_distances(graph) - 0.74) ** 2, 0.0)
         return ops.sum_over_graphs(ops.sum_at_receivers(stretch, graph), graph)
 
-    return Potential(TransformerConfig(), CUTOFF, lambda *_: {}, springs, springs, parameters)
+    return Potential(
+        TransformerConfig(), CUTOFF, lambda *_: {}, springs, springs, {"pair_parameters": parameters}
+    )
 
 
 class TestLearningCurves:
@@ -240,8 +242,8 @@ class TestPairs:
         far = with_positions(H2, H2.nodes.positions * 3)
         with pytest.raises(ValueError, match="at least one pair at bonded distance"):
             figures.pair_table(fake_potential(), {}, [far])
-        with pytest.raises(ValueError, match="pair parameters"):
-            figures.pair_table(dataclasses.replace(fake_potential(), pair_parameters=None), {}, [H2])
+        with pytest.raises(ValueError, match="must have a head 'pair_parameters'"):
+            figures.pair_table(dataclasses.replace(fake_potential(), heads={}), {}, [H2])
 
 
 class TestMolecules:

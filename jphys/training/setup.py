@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
 from jphys.data.structures import Structures, graphs, take
 from jphys.models import ModelConfig, Potential, make_potential
+from jphys.models.potential import Params
 from jphys.objectives import ObjectiveConfig, members_twice
 from jphys.training.config import TrainConfig, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
@@ -90,19 +91,38 @@ def check_heads(losses: ObjectiveConfig, potential: Potential) -> None:
         )
 
 
-def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
+def refitted(init: Potential, data: Data) -> ModelConfig:
+    """The config of a trained model with the references of other data; its scale belongs to its parameters.
+
+    Raises:
+        ValueError: for elements that the model was not trained on.
+    """
+    known, present = dict(init.config.reference_energies), set(data.references)
+    if known and present - set(known):
+        raise ValueError(
+            f"init must know the elements of the data, {sorted(present)}, got those of {sorted(known)}"
+        )
+    return dataclasses.replace(init.config, reference_energies=tuple(sorted(data.references.items())))
+
+
+def prepare(
+    config: TrainConfig,
+    given: Structures | Data | None = None,
+    init: tuple[Potential, Params] | None = None,
+) -> Run:
     """Data, model, plan and compiled-once step of a run.
 
     Args:
         config: the run; its objective, or its `losses` where it names them, must fit the data.
         given: the data where it is already at hand; split where that is done.
+        init: a potential and the parameters to start from, in place of a new one by `config.model`.
 
     Raises:
         ValueError: for an objective, losses or a model that the data cannot serve, or too little data.
     """
     data = given if isinstance(given, Data) else split_data(trained_on(config, given), config.seed)
     config, losses = with_losses(config, data)
-    model = fitted_model(config, data)
+    model = fitted_model(config, data) if init is None else refitted(init[0], data)
     potential, mesh = make_potential(model), data_mesh()
     check_heads(losses, potential)
     dataset = make_dataset(
@@ -122,7 +142,10 @@ def prepare(config: TrainConfig, given: Structures | Data | None = None) -> Run:
     ]
     plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
     budget = budget_for(dataset, plan)
-    params = start_parameters(potential, data.train.structures, config.seed)
+    if init is None:
+        params = start_parameters(potential, data.train.structures, config.seed)
+    else:
+        params = jax.tree.map(np.array, init[1])  # copies: the step gives the memory of its state away
     optimizer = make_optimizer(config, len(plan))
     step = make_step(potential, losses, optimizer, budget, int(sizes.max()), config.average, mesh)
     return Run(

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import jax_md
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_it_relaxes_and_runs_in_jax_md(trained):
     crystal = bulk("C", cubic=True).repeat(2)
     crystal.rattle(0.05, seed=0)
     box = np.asarray(crystal.cell.array).T
-    displacement, _ = jax_md.space.periodic_general(box, fractional_coordinates=False)
+    displacement, _ = jax_md.space.periodic_general(jnp.asarray(box), fractional_coordinates=False)
     neighbor_fn, energy_fn = jphys.energy_neighbor_list(
         potential, params, crystal.numbers, box, displacement_fn=displacement, fractional_coordinates=False
     )

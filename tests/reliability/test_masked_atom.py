@@ -42,7 +42,9 @@ def counting():
     def zero(params, graph):
         return ops.sum_over_graphs(0.0 * graph.nodes.positions[:, 0], graph)
 
-    return Potential(jphys.TransformerConfig(), 5.0, lambda key, graph: {}, zero, zero, element_logits=logits)
+    return Potential(
+        jphys.TransformerConfig(), 5.0, lambda key, graph: {}, zero, zero, {"element_logits": logits}
+    )
 
 
 def test_the_pretrained_model_knows_molecules_it_never_saw(model):
