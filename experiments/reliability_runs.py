@@ -104,11 +104,11 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
         runs.keep_data(folder, data.fingerprints())
         return json.loads(done.read_text("utf-8"))
     try:
-        trained = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, free=free)
+        result = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, free=free)
     except NonFiniteLoss as error:
         print(f"{folder} is left out: {error}", file=sys.stderr)
         return None
-    return summarise(trained.run, folder, began=began)[0]
+    return summarise(result.run, folder, began=began)[0]
 
 
 def surfaces(config: Judged) -> dict[str, tuple[Any, Any]]:

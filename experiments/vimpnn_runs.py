@@ -127,7 +127,7 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
         runs.start(folder, config, resume=True)
         runs.keep_data(folder, labels | data.fingerprints())
     else:
-        trained = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, labels=labels)
+        result = jphys.train(dataclasses.replace(config, resume=True), data, folder=folder, labels=labels)
         lines = runs.read_metrics(folder)
         summary = {
             "data": parts.name,
@@ -138,8 +138,8 @@ def trained(folder: Path, parts: Parts, style: Style, model: dict[str, Any], see
             "n_test": len(parts.test),
             "epochs": lines[-1]["epoch"] + 1,
             "minutes": lines[-1]["seconds"] / 60,
-            "compilations": trained.run.n_compilations,
-            "test": judge(trained.potential, trained.params, parts.test),
+            "compilations": result.run.n_compilations,
+            "test": judge(result.potential, result.params, parts.test),
         }
         runs.write_json(done, summary)
     summary, (potential, params) = json.loads(done.read_text("utf-8")), checkpoint.load(folder / "best")

@@ -41,7 +41,8 @@ def decode(record: dict[str, Any], classes: Mapping[str, type], *, source: objec
 
     Args:
         record: the JSON values.
-        classes: the classes that the record may name; nested ones are known from their field's type.
+        classes: the classes that the record may name; nested ones are known from their field's type, or are
+            classes of these that derive from it.
         source: the file, for messages.
 
     Raises:
@@ -58,28 +59,28 @@ def decode(record: dict[str, Any], classes: Mapping[str, type], *, source: objec
         raise ValueError(
             f"{source}: {name} must have only fields that this jphys knows, got {', '.join(unknown)}"
         )
-    fields = {key: _decode_value(value, hints[key], source) for key, value in values.items()}
+    fields = {key: _decode_value(value, hints[key], classes, source) for key, value in values.items()}
     try:
         return classes[name](**fields)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {name} must have values it accepts, got: {error}") from error
 
 
-def _decode_value(value, hint, source):
+def _decode_value(value, hint, classes, source):
     if isinstance(value, list):
-        return tuple(_decode_value(item, hint, source) for item in value)
+        return tuple(_decode_value(item, hint, classes, source) for item in value)
     if isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
         return Path(value)
-    return decode(value, _dataclasses(hint), source=source) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        own = _dataclasses(hint)
+        derived = {name: one for name, one in classes.items() if issubclass(one, tuple(own.values()))}
+        return decode(value, own | derived, source=source)
+    return value
 
 
 def _dataclasses(hint) -> dict[str, type]:
-    """Dataclasses that a type hint mentions, and those derived from them, by name."""
-    found = {}
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        found = {hint.__name__: hint}
-        for derived in hint.__subclasses__():
-            found |= _dataclasses(derived)
+    """Dataclasses that a type hint mentions, by name."""
+    found = {hint.__name__: hint} if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {}
     for part in typing.get_args(hint):
         found |= _dataclasses(part)
     return found

@@ -49,6 +49,19 @@ def test_round_trip(original):
     assert config.decode(json.loads(text), CLASSES) == original
 
 
+@dataclasses.dataclass(frozen=True)
+class Wider(Inner):
+    height: int = 5
+
+
+def test_a_nested_class_is_one_of_its_field_or_of_the_caller():
+    """A config derived from that of the field, as models are, is known where the caller names it."""
+    record = json.loads(json.dumps(config.encode(Outer(inner=Wider(height=7)))))
+    assert config.decode(record, {**CLASSES, "Wider": Wider}) == Outer(inner=Wider(height=7))
+    with pytest.raises(ValueError, match="config class must be one of Inner, got 'Wider'"):
+        config.decode(record, CLASSES)
+
+
 def test_numpy_numbers_become_plain():
     encoded = config.encode(Outer(table=((np.int32(6), np.float32(0.5)),)))  # pyright: ignore[reportArgumentType]
     assert json.dumps(encoded["fields"]["table"]) == "[[6, 0.5]]"

@@ -43,16 +43,13 @@ def fitted_model(config: TrainConfig, data: Data) -> ModelConfig:
     """The model's config with the references of the data and, where it has one, their spread per atom.
 
     Raises:
-        ValueError: for a model that the data cannot serve.
+        ValueError: for a model that has them already.
     """
     if config.model.reference_energies:
         raise ValueError(
             "model.reference_energies must be empty, they are fitted on the training part, "
             f"got {config.model.reference_energies}"
         )
-    parts = (data.train, data.valid, data.test)
-    present = {int(z) for part in parts for z in np.unique(part.structures.species)}
-    config.model.check_data(present, has_bonds=bool(data.train.structures.n_bonds.any()))
     spread = np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
     return config.model.fitted(data.references, float(spread))
 
@@ -123,6 +120,9 @@ def prepare(
     data = given if isinstance(given, Data) else split_data(trained_on(config, given), config.seed)
     config, losses = with_losses(config, data)
     model = fitted_model(config, data) if init is None else refitted(init[0], data)
+    parts = (data.train, data.valid, data.test)
+    present = {int(z) for part in parts for z in np.unique(part.structures.species)}
+    model.check_data(present, has_bonds=bool(data.train.structures.n_bonds.any()))
     potential, mesh = make_potential(model), data_mesh()
     check_heads(losses, potential)
     dataset = make_dataset(

@@ -17,9 +17,6 @@ from jphys.graph import from_ase
 from jphys.models import CONFIGS, ModelConfig, make_potential, register
 from jphys.models.potential import PROMISES, Potential
 from jphys.objectives import PHYSICS
-from jphys.training.config import TrainConfig
-from jphys.training.loop import train
-from jphys.training.setup import prepare
 
 TOYS = {"vectors": ToyVectors(), "triplets": ToyAngles()}
 LOSSES = dataclasses.replace(PHYSICS, mask=0.0)
@@ -29,10 +26,10 @@ LOSSES = dataclasses.replace(PHYSICS, mask=0.0)
 def trained(request, tmp_path_factory):
     """A toy after one epoch on 60 molecules: config, run, and the folder of the run."""
     folder = tmp_path_factory.mktemp(request.param)
-    config = TrainConfig(epochs=1, batch_size=16, model=TOYS[request.param], losses=LOSSES)
-    run = prepare(config, take(load_small(), np.arange(20, 80)))
-    assert train(run, folder)
-    return config, run, folder
+    config = jphys.TrainConfig(epochs=1, batch_size=16, model=TOYS[request.param], losses=LOSSES)
+    done = jphys.train(config, take(load_small(), np.arange(20, 80)), folder=folder)
+    assert done.complete
+    return config, done.run, folder
 
 
 def test_it_trains_and_loads(trained):

@@ -77,6 +77,12 @@ def test_what_is_refused(trained, structures, tmp_path):
     argon = dataclasses.replace(structures, species=np.full_like(structures.species, 18))
     with pytest.raises(ValueError, match=r"must know the elements of the data, \[18\], got those of \[1, 6"):
         jphys.train(CONFIG, argon, folder=tmp_path / "run", init=trained.folder)
+    masked = jphys.make_potential(dataclasses.replace(CONFIG.model, bond_mask=True))
+    bare = dataclasses.replace(
+        structures, bonds=structures.bonds[:0], n_bonds=np.zeros_like(structures.n_bonds)
+    )
+    with pytest.raises(ValueError, match=r"model\.bond_mask must be False for data without bonds"):
+        jphys.train(CONFIG, bare, folder=tmp_path / "run", init=(masked, {}))
     with pytest.raises(ValueError, match="must be the folder of a checkpoint or a pretrained name"):
         jphys.train(CONFIG, structures, folder=tmp_path / "run", init="qm9-smal")
     assert not (tmp_path / "run").exists()
