@@ -27,14 +27,14 @@ from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
 from jphys.data.loader import budget_for
 from jphys.data.structures import Structures, take
+from jphys.losses import ENERGY_ONLY, OBJECTIVES, Objective
 from jphys.models import TransformerConfig
-from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import TrainConfig
 from jphys.training.optimizer import stacked
 from jphys.training.setup import Run, prepare
 from jphys.training.step import make_step, start_state
 
-ENERGY_AND_FORCES = ObjectiveConfig(zero_force=1.0)
+ENERGY_AND_FORCES = ENERGY_ONLY.weighted(zero_force=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class BenchConfig:
             raise ValueError(f"molecules must be 0 or at least two batches, got {self.molecules}")
 
 
-def our_run(config: BenchConfig, structures: Structures, losses: ObjectiveConfig, readout) -> Run:
+def our_run(config: BenchConfig, structures: Structures, losses: Objective, readout) -> Run:
     """Data, model and step for these losses."""
     sizes = {name: getattr(config, name) for name in ("channels", "blocks", "heads", "n_basis")}
     model = TransformerConfig(**sizes, readout=readout)

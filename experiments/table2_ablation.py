@@ -25,8 +25,8 @@ import tyro
 from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
+from jphys.losses import ENERGY_ONLY, PAPER, PHYSICS, Objective
 from jphys.models import TransformerConfig
-from jphys.objectives import ENERGY_ONLY, PAPER, PHYSICS, ObjectiveConfig
 from jphys.training.config import ReportConfig, TrainConfig
 
 
@@ -97,14 +97,14 @@ def model_of(row: Row, *, small: bool) -> TransformerConfig:
     return TransformerConfig(readout=readout, cls_token="full" if row.cls else "none", **size)
 
 
-def losses_of(row: Row, family: ObjectiveConfig) -> ObjectiveConfig:
+def losses_of(row: Row, family: Objective) -> Objective:
     """The objective without what the row does not have."""
     if not (row.mask or row.force or row.bound):
         return ENERGY_ONLY
     without: dict[str, float] = {} if row.mask else {"mask": 0.0}
     without |= {} if row.force else dict.fromkeys(FORCES, 0.0)
     without |= {} if row.bound else {"bound": 0.0}
-    return dataclasses.replace(family, **without)
+    return family.weighted(**without)
 
 
 def train_config(config: Config, row: Row, family: str, seed: int) -> TrainConfig:

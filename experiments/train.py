@@ -27,6 +27,7 @@ from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import sources
 from jphys.data.structures import Structures, graphs
+from jphys.losses import Need
 from jphys.training.config import PRESETS, TrainConfig, choose_objective, with_own_model
 from jphys.training.parts import trained_on
 from jphys.training.setup import Run
@@ -79,7 +80,8 @@ def parse() -> tuple[TrainConfig, Structures]:
     if own and asked.objective == "auto" and structures.forces is None:
         print(f"objective {objective}: no forces in the data: its structures are taken as stable ones")
     config = ask(with_own_model(dataclasses.replace(default, losses=losses), objective))
-    if config.losses is not None and config.losses.wants_stable and structures.forces is not None:
+    stable = config.losses is not None and Need.STABLE in config.losses.needs
+    if stable and structures.forces is not None:
         largest = abs(structures.forces).max()
         print(f"the losses take all structures as stable ones: labelled forces reach {largest:.2f} eV/Å")
     folder = config.run or Path("runs") / f"{default.preset}-{objective}-{config.seed}"

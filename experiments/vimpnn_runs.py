@@ -13,8 +13,8 @@ from jphys.allocation import keep_freed_memory
 from jphys.compiling import compile_quickly
 from jphys.data import augmented_qm9, crystals, growth
 from jphys.data.scaled import ScaledSet, between, split_shapes, take, take_shapes
+from jphys.losses import ENERGY_ONLY
 from jphys.models import MessagePassingConfig
-from jphys.objectives import ObjectiveConfig
 from jphys.reliability.stable_distance import judge
 from jphys.training.config import TrainConfig
 from jphys.training.parts import Data, scaled_data
@@ -96,7 +96,7 @@ def train_config(style: Style, model: dict[str, Any], seed: int, **changes) -> T
     """A run of this style; squared errors in eV², plus α = 0.3 times those of the auxiliary estimates."""
     small: dict[str, Any] = {"channels": 16, "n_basis": 16} if style == "smoke" else {}
     settings = STYLES[style] | changes
-    losses = ObjectiveConfig(auxiliary=0.3) if model.get("auxiliary") else ObjectiveConfig()
+    losses = ENERGY_ONLY.weighted(auxiliary=0.3 if model.get("auxiliary") else 0.0)
     return TrainConfig(
         preset=style,
         objective="scaled",

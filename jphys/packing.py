@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.ops import graph_of_node
 from jphys.ragged import Ragged, make_ragged, take_rows
 
 
@@ -51,6 +52,18 @@ def store(graphs: Sequence[Graph], *, members: int = 0, n_node: int = 0, n_edge:
         nodes=make_ragged([graph.nodes for graph in graphs], n_rows=n_node, members=members),
         edges=make_ragged(edges, n_rows=n_edge, members=members),
         globals=jax.tree.map(join, *[graph.globals for graph in graphs]),
+    )
+
+
+def stored_batch(graph: Graph) -> Stored:
+    """The structures of a flat graph, to pack some of them again; its padding is the last. Runs under jit."""
+    first_node, first_edge = jnp.cumsum(graph.n_node) - graph.n_node, jnp.cumsum(graph.n_edge) - graph.n_edge
+    first = first_node[graph_of_node(graph)]
+    rows = (graph.senders - first[graph.senders], graph.receivers - first[graph.receivers], graph.edges)
+    return Stored(
+        nodes=Ragged(graph.nodes, first_node, graph.n_node),
+        edges=Ragged(rows, first_edge, graph.n_edge),
+        globals=graph.globals,
     )
 
 

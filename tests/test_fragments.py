@@ -11,7 +11,7 @@ from jphys.data.loader import budget_for, make_dataset, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.fragments import HEAVY_WEIGHT, make_sides, stack
-from jphys.objectives import PHYSICS, displacements
+from jphys.losses import PHYSICS
 from jphys.prior import bonded_pairs
 
 
@@ -44,9 +44,9 @@ def batch():
 
 def moves(batch, **changes):
     (graph, labels), n_atom = batch
-    quiet = dataclasses.replace(PHYSICS, noise=1e-6, thermal=0.0, still=0.0, apart=0.0, turned=0.0)
-    config = dataclasses.replace(quiet, **changes)
-    delta = np.asarray(displacements(jax.random.key(0), labels, graph, config, n_atom))
+    quiet = {"noise": 1e-6, "thermal": 0.0, "still": 0.0, "apart": 0.0, "turned": 0.0}
+    config = dataclasses.replace(PHYSICS.displacements, **quiet | changes)
+    delta = np.asarray(config.draw(jax.random.key(0), labels, graph, n_atom))
     owner = np.repeat(np.arange(65), np.asarray(graph.n_node))
     return [delta[owner == i] for i in range(64)]
 
@@ -95,6 +95,6 @@ def test_draws_without_it_are_as_before(batch):
     """The new draws have a key of their own."""
     (graph, labels), n_atom = batch
     without = labels._replace(sides=None)
-    args = jax.random.key(1), graph, dataclasses.replace(PHYSICS, apart=0.0, turned=0.0), n_atom
-    a, b = (displacements(args[0], which, *args[1:]) for which in (labels, without))
+    config = dataclasses.replace(PHYSICS.displacements, apart=0.0, turned=0.0)
+    a, b = (config.draw(jax.random.key(1), which, graph, n_atom) for which in (labels, without))
     np.testing.assert_array_equal(a, b)

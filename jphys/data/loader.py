@@ -12,8 +12,8 @@ from jphys import packing
 from jphys.data.structures import Structures, graphs
 from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Graph, with_edges
+from jphys.losses.base import Labels
 from jphys.modes import Modes, prior_modes
-from jphys.objectives import Labels
 from jphys.prior import Prior, Terms, make_prior
 from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
 
@@ -88,67 +88,41 @@ def make_dataset(
     return Dataset(stored, forces, terms, modes, sides, jnp.asarray(energy, jnp.float32), known)
 
 
-def plan_epoch(
-    sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int, *, twice: int = 0
-) -> np.ndarray:
+def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
     """Shuffled batches that hold every structure once: (n_batch, n_shards, batch_size/n_shards).
 
     Structures are sorted by size with ties in random order and cut into strata, one for each member of a
     batch; each batch draws one structure from every stratum. All batches then have nearly the same number
-    of atoms, so that static shapes waste little. The members of a batch do not depend on `n_shards`. −1
-    fills up.
+    of atoms, so that static shapes waste little. The members of a batch and their order do not depend on
+    `n_shards`. −1 fills up.
 
     Args:
         sizes: (m,) atoms.
         batch_size: places of a batch.
         n_shards: equal parts of a batch.
         seed, epoch: of the shuffling.
-        twice: members of every batch, drawn at random, that take two places of one shard.
 
     Raises:
-        ValueError: if n_shards does not divide batch_size, or the shards have no room for twice as many.
+        ValueError: if n_shards does not divide batch_size.
     """
     if batch_size % n_shards:
         raise ValueError(f"batch_size must be a multiple of the {n_shards} devices, got {batch_size}")
-    places = _places(batch_size, n_shards, twice)
-    members = batch_size - twice
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(sizes))
     order = order[np.argsort(sizes[order], kind="stable")]
-    n_batch = -(-len(sizes) // members)
-    plan = np.full((n_batch, members), -1, np.int32)
-    for column, stratum in enumerate(np.array_split(order, members)):
+    n_batch = -(-len(sizes) // batch_size)
+    plan = np.full((n_batch, batch_size), -1, np.int32)
+    for column, stratum in enumerate(np.array_split(order, batch_size)):
         rows = rng.permutation(n_batch)[: len(stratum)]
         plan[rows, column] = rng.permutation(stratum)
-    if twice:  # those that come twice to the front, the rest in the order of their sizes
-        chosen = np.argsort(rng.random(plan.shape), axis=1)[:, :twice]
-        first = np.ones(plan.shape, bool)
-        np.put_along_axis(first, chosen, False, axis=1)
-        plan = np.take_along_axis(plan, np.argsort(first, axis=1, kind="stable"), axis=1)
-    return plan[:, places]
-
-
-def _places(batch_size: int, n_shards: int, twice: int) -> np.ndarray:
-    """Which member takes which place (n_shards, batch_size/n_shards); the first `twice` take two.
-
-    Neighbouring members go to different shards, and the direction alternates: equal shards.
-    """
-    room = batch_size // n_shards
-    if 2 * -(-twice // n_shards) > room:
-        raise ValueError(
-            f"batch_size must have room for {twice} structures twice, got {batch_size} on {n_shards} devices"
-        )
-    shards: list[list[int]] = [[] for _ in range(n_shards)]
-    for member in range(twice):
-        shards[member % n_shards] += [member, member]
-    member = twice
-    while member < batch_size - twice:
-        open_shards = [shard for shard in shards if len(shard) < room]
-        for shard in open_shards[: batch_size - twice - member]:
-            shard.append(member)
-            member += 1
-        shards.reverse()
-    return np.array(shards)
+    # The largest stratum beside the smallest and so on, the pairs and their two in random order: a shard is a
+    # run of pairs, of one size, and any place may hold any size.
+    half = batch_size // 2
+    pairs = np.stack([plan[:, :half], plan[:, : -half - 1 : -1]], axis=-1)
+    order = np.argsort(rng.random((n_batch, half, 1)), axis=1)
+    pairs = np.take_along_axis(rng.permuted(pairs, axis=-1), order, axis=1)
+    plan = np.concatenate([pairs.reshape(n_batch, -1), plan[:, half : batch_size - half]], axis=1)
+    return plan.reshape(n_batch, n_shards, -1)
 
 
 def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
@@ -177,6 +151,7 @@ def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]
     labels = Labels(
         energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
         index=jnp.append(chosen, -1),
+        place=jnp.append(jnp.arange(len(chosen)), -1),
         local=packed.local,
         forces=forces,
         prior=terms,

@@ -14,7 +14,7 @@ from jphys import checkpoint, runs
 from jphys import config as configs
 from jphys.data.structures import graphs
 from jphys.graph import Graph
-from jphys.objectives import MARGIN
+from jphys.losses.displacements import MARGIN
 from jphys.reliability import recovery as recoveries
 from jphys.reliability import xtb
 from jphys.training.config import ReportConfig

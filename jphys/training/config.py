@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from jphys.models import ModelConfig, TransformerConfig
-from jphys.objectives import OBJECTIVES, ObjectiveConfig
+from jphys.losses import OBJECTIVES, Need, Objective
+from jphys.models import ModelConfig, Potential, TransformerConfig
 
 TERMS = ("angle", "torsion")
 """Parametric energies beside those of pairs, for objectives that shape the surface around the minimum."""
@@ -101,7 +101,7 @@ class TrainConfig:
     """Stop with a checkpoint after so long, to go on with --resume; 0 for never."""
     model: ModelConfig = _MODEL
     """The Transformer of the paper has no `terms`: the default of the objectives paper and energy-only."""
-    losses: ObjectiveConfig | None = None
+    losses: Objective | None = None
     """Weights and displacements; where not given, those of the objective, for the data."""
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
@@ -145,7 +145,6 @@ PRESETS: dict[str, TrainConfig] = {
         model=TransformerConfig(channels=128, blocks=4, n_basis=48, terms=TERMS),
     ),
 }
-LABELS = ObjectiveConfig(forces=10.0)
 LITERAL = ("paper", "energy-only")  # how the objectives begin whose model is that of the paper
 
 
@@ -158,7 +157,7 @@ def with_own_model(config: TrainConfig, objective: str) -> TrainConfig:
 
 def choose_objective(
     name: str, *, has_forces: bool, periodic: bool, stable: bool = True
-) -> tuple[str, ObjectiveConfig]:
+) -> tuple[str, Objective]:
     """The objective of that name, or for `auto` the one that fits the data.
 
     Args:
@@ -170,30 +169,43 @@ def choose_objective(
     Raises:
         ValueError: for an unknown name, or an objective that the data cannot serve.
     """
-    table = {**OBJECTIVES, "labels": LABELS}
     if name == "auto":
         taken_as_stable = "paper" if periodic else "physics"
         name = "labels" if has_forces else taken_as_stable if stable else "energy-only"
-    if name not in table:
-        raise ValueError(f"objective must be one of auto, {', '.join(table)}, got {name!r}")
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective must be one of auto, {', '.join(OBJECTIVES)}, got {name!r}")
     if name == "labels" and not has_forces:
         raise ValueError("objective must not be labels for data without forces")
-    return name, table[name]
+    return name, OBJECTIVES[name]
 
 
-def check_losses(losses: ObjectiveConfig, *, has_forces: bool, periodic: bool, stable: bool = True) -> None:
+def check_losses(objective: Objective, *, has_forces: bool, periodic: bool, stable: bool = True) -> None:
     """Refuse losses that the data cannot serve.
 
     Raises:
         ValueError: naming the loss.
     """
-    if losses.wants_stable and not stable:
-        raise ValueError(
-            "zero_force, bound, restore and curvature must be 0 for structures that are not all stable"
-        )
-    if losses.forces and not has_forces:
-        raise ValueError(f"losses.forces must be 0 for data without force labels, got {losses.forces}")
-    if losses.uses_prior and periodic:
-        raise ValueError(
-            "restore and curvature must be 0 for crystals: the classical prior is one of free molecules"
-        )
+    absent: dict[Need, str] = {}
+    if not stable:
+        absent[Need.STABLE] = "structures that are not all stable"
+    if not has_forces:
+        absent[Need.FORCE_LABELS] = "data without force labels"
+    if periodic:
+        absent[Need.PRIOR] = "crystals: the classical prior is one of free molecules"
+    for name, loss in objective.losses.items():
+        for need, data in absent.items():
+            if need in loss.needs:
+                raise ValueError(f"losses.{name}.weight must be 0 for {data}, got {loss.weight}")
+
+
+def check_heads(objective: Objective, potential: Potential) -> None:
+    """Refuse losses of heads that the model does not have.
+
+    Raises:
+        ValueError: naming the loss.
+    """
+    for name, loss in objective.losses.items():
+        if loss.head is not None and loss.head not in potential.heads:
+            raise ValueError(
+                f"losses.{name}.weight must be 0 for a model that has no head {loss.head}, got {loss.weight}"
+            )

@@ -8,10 +8,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
 from jphys.data.structures import Structures, graphs, take
+from jphys.losses import Need, Objective
 from jphys.models import ModelConfig, Potential, make_potential
 from jphys.models.potential import Params
-from jphys.objectives import ObjectiveConfig, members_twice
-from jphys.training.config import TrainConfig, check_losses, choose_objective
+from jphys.training.config import TrainConfig, check_heads, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
 from jphys.training.parts import Data, split_data, trained_on
 from jphys.training.step import Step, TrainState, data_mesh, make_step, start_state
@@ -22,7 +22,7 @@ class Run:
     """All that the training loop works on."""
 
     config: TrainConfig  # with the losses of its objective where it named none
-    losses: ObjectiveConfig
+    losses: Objective
     data: Data
     potential: Potential
     dataset: Dataset
@@ -54,7 +54,7 @@ def fitted_model(config: TrainConfig, data: Data) -> ModelConfig:
     return config.model.fitted(data.references, float(spread))
 
 
-def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, ObjectiveConfig]:
+def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, Objective]:
     """The config with its losses, those of its objective for the data where it has none; and they alone.
 
     Raises:
@@ -70,22 +70,6 @@ def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, Objective
         name, losses = choose_objective(name, **kind)
     check_losses(losses, **kind)
     return dataclasses.replace(config, objective=name, losses=losses), losses
-
-
-def check_heads(losses: ObjectiveConfig, potential: Potential) -> None:
-    """Refuse losses of heads that the model does not have.
-
-    Raises:
-        ValueError: naming the loss.
-    """
-    if losses.mask and "element_logits" not in potential.heads:
-        raise ValueError(
-            f"losses.mask must be 0 for a model that predicts no hidden atoms, got {losses.mask}"
-        )
-    if losses.auxiliary and "auxiliary" not in potential.heads:
-        raise ValueError(
-            f"losses.auxiliary must be 0 for a model that makes no such estimates, got {losses.auxiliary}"
-        )
 
 
 def refitted(init: Potential, data: Data) -> ModelConfig:
@@ -132,13 +116,11 @@ def prepare(
         felt_edges=potential.felt_edges,
         scale=data.train.scale,
         margin=losses.margin,
-        with_prior=losses.uses_prior,
+        with_prior=Need.PRIOR in losses.needs,
     )
     sizes, shards = data.train.structures.n_atoms, mesh.size
-    twice = members_twice(losses, config.batch_size)
     epochs = [
-        plan_epoch(sizes, config.batch_size, shards, config.seed, epoch, twice=twice)
-        for epoch in range(config.epochs)
+        plan_epoch(sizes, config.batch_size, shards, config.seed, epoch) for epoch in range(config.epochs)
     ]
     plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
     budget = budget_for(dataset, plan)

@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jphys.data.loader import Budget, Dataset, take_batch
-from jphys.objectives import ObjectiveConfig, losses
+from jphys.losses import Objective
 
 
 class TrainState(NamedTuple):
@@ -56,7 +56,7 @@ def start_state(params, optimizer) -> TrainState:
 
 
 def make_step(
-    potential, objective: ObjectiveConfig, optimizer, budget: Budget, n_atom: int, decay: float, mesh: Mesh
+    potential, objective: Objective, optimizer, budget: Budget, n_atom: int, decay: float, mesh: Mesh
 ) -> Step:
     """The step of a run, to be compiled once.
 
@@ -82,7 +82,9 @@ def make_step(
     )
     def sums(params, dataset, chosen, key):
         graph, labels = take_batch(dataset, chosen[0], budget)
-        found = losses(potential, params, graph, labels, objective, n_atom=n_atom, key=key)
+        before = jax.lax.axis_index("data") * len(chosen[0])  # places of the batch on other devices
+        labels = labels._replace(place=jnp.where(labels.place < 0, -1, labels.place + before))
+        found = objective(potential, params, graph, labels, n_atom=n_atom, key=key)
         finite = jnp.stack([jnp.isfinite(values) for values in found.values()]).all(axis=0)
         return jax.lax.psum({name: jnp.sum(v) for name, v in found.items()}, "data"), finite[:-1]
 
@@ -90,7 +92,7 @@ def make_step(
         totals, finite = sums(params, dataset, chosen, key)
         count = jnp.maximum(jnp.sum(chosen >= 0), 1)
         means = {name: value / count for name, value in totals.items()}
-        total = sum(getattr(objective, name) * value for name, value in means.items())
+        total = objective.total(means)
         return total, (means | {"total": total}, finite)
 
     @partial(jax.jit, donate_argnums=0)

@@ -114,7 +114,7 @@ def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
         (["--preset", "smoke", "--report.sigmas", "-0.1"], "sigmas must not be negative, got (-0.1,)"),
         (["--preset", "smoke", "--stop-after-minutes", "-1"], "stop_after_minutes must be finite and not"),
         (["--preset", "smoke", "--model.cutoff", "inf"], "cutoff must be positive and finite, got inf"),
-        (["--preset", "smoke", "--losses.auxiliary", "1"], "auxiliary must be 0 for a model that makes no"),
+        (["--preset", "smoke", "--losses.auxiliary.weight", "1"], "auxiliary.weight must be 0 for a model"),
         (["--data", "qm9", "--epoch", "3"], "--epochs"),  # nothing is downloaded for it
         (["--preset", "smoke", "--source", "qm9.tar.bz2"], "source must go with the data qm9"),
         (["--preset", "smoke", "--epoch", "3"], "--epochs"),
@@ -139,9 +139,9 @@ def test_structures_without_forces_are_said_to_be_taken_as_stable(tmp_path, refu
     atoms = ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], cell=[9, 9, 9], pbc=periodic)
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
     ase.io.write(tmp_path / "mine.extxyz", [atoms] * 3)
-    flags = [*flags, "--losses.forces", "1", "--run", str(tmp_path / "run")]
+    flags = [*flags, "--losses.forces.weight", "1", "--run", str(tmp_path / "run")]
     printed = refusal("train.py", *TINY, "--data", str(tmp_path / "mine.extxyz"), *flags)
-    assert "forces must be 0 for data without force labels" in printed
+    assert "forces.weight must be 0 for data without force labels" in printed
     assert [line for line in printed.splitlines() if "taken as stable" in line] == said
 
 
@@ -156,9 +156,9 @@ def test_labelled_forces_are_said_where_losses_take_structures_as_stable(tmp_pat
     atoms = ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=[[0, 0, -0.7], [0, 0, 0.7]])
     ase.io.write(tmp_path / "mine.extxyz", [atoms] * 3)
-    flags = [*flags, "--losses.auxiliary", "1", "--run", str(tmp_path / "run")]
+    flags = [*flags, "--losses.auxiliary.weight", "1", "--run", str(tmp_path / "run")]
     printed = refusal("train.py", *TINY, "--data", str(tmp_path / "mine.extxyz"), *flags)
-    assert "losses.auxiliary must be 0 for a model that makes no such estimates" in printed
+    assert "losses.auxiliary.weight must be 0 for a model that has no head auxiliary" in printed
     found = [line.split(": ")[1] for line in printed.splitlines() if "as stable ones" in line]
     assert found == said
 

@@ -296,7 +296,7 @@ def test_a_model_is_asked_only_for_the_estimates_it_makes(model, monkeypatch):
     config = shared.train_config("smoke", getattr(shared, model), seed=0)
     assert config.losses is not None
     check_heads(config.losses, make_potential(config.model))
-    assert (config.losses.auxiliary > 0) == (model == "VIMPNN")
+    assert (config.losses.auxiliary.weight > 0) == (model == "VIMPNN")
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ import jphys
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.graph import from_ase
+from jphys.losses import PHYSICS
 from jphys.models import CONFIGS, ModelConfig, make_potential, register
 from jphys.models.potential import PROMISES, Potential
-from jphys.objectives import PHYSICS
 
 TOYS = {"vectors": ToyVectors(), "triplets": ToyAngles()}
-LOSSES = dataclasses.replace(PHYSICS, mask=0.0)
+LOSSES = PHYSICS.weighted(mask=0.0)
 
 
 @pytest.fixture(scope="module", params=TOYS)

@@ -7,10 +7,10 @@ import pytest
 
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
+from jphys.losses import ENERGY_ONLY, LABELS, OBJECTIVES
+from jphys.losses.displacements import Displacements
 from jphys.models import MessagePassingConfig, TransformerConfig
-from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import (
-    LABELS,
     PRESETS,
     TERMS,
     ReportConfig,
@@ -48,7 +48,7 @@ def test_a_run_without_losses_has_those_of_its_objective(preset, objective, expe
     run = prepare(config, load_small())
     assert run.losses == run.config.losses == expected
     assert run.config.objective == objective.replace("auto", "physics")
-    asked = ObjectiveConfig(energy=3.0)
+    asked = ENERGY_ONLY.weighted(energy=3.0)
     assert prepare(dataclasses.replace(config, losses=asked), load_small()).losses == asked
 
 
@@ -76,9 +76,9 @@ def test_objectives_that_the_data_cannot_serve_are_refused(name, data, message):
 
 
 def test_the_prior_is_refused_for_crystals():
-    with pytest.raises(ValueError, match="restore and curvature must be 0 for crystals"):
+    with pytest.raises(ValueError, match=r"losses.restore.weight must be 0 for crystals: .*, got 1.0"):
         check_losses(OBJECTIVES["physics"], has_forces=False, periodic=True)
-    without = dataclasses.replace(OBJECTIVES["physics"], restore=0.0, curvature=0.0)
+    without = OBJECTIVES["physics"].weighted(restore=0.0, curvature=0.0)
     check_losses(without, has_forces=False, periodic=True)
 
 
@@ -111,7 +111,7 @@ def test_values_that_no_run_can_have_are_refused(name, value):
         TrainConfig(**{name: value})
 
 
-@pytest.mark.parametrize(("config", "name"), [(ObjectiveConfig, "noise"), (TransformerConfig, "cutoff")])
+@pytest.mark.parametrize(("config", "name"), [(Displacements, "noise"), (TransformerConfig, "cutoff")])
 def test_infinite_values_are_refused(config, name):
     with pytest.raises(ValueError, match=f"{name} must be positive and finite, got inf"):
         config(**{name: math.inf})
@@ -123,14 +123,20 @@ def test_infinite_values_are_refused(config, name):
         ({"max_z": 7}, {}, "model.max_z must be at least 8, as in the data, got 7"),
         ({"reference_energies": ((1, -13.6),)}, {}, "model.reference_energies must be empty"),
         ({"bond_mask": True}, {}, "model.bond_mask must be False for data without bonds"),
-        ({}, {"auxiliary": 1.0}, "auxiliary must be 0 for a model that makes no such estimates"),
+        (
+            {},
+            {"auxiliary": 1.0},
+            "losses.auxiliary.weight must be 0 for a model that has no head",
+        ),
     ],
 )
 def test_models_that_the_data_cannot_serve_are_refused(model, losses, message):
     data = take(load_small(), range(20))
     data = dataclasses.replace(data, n_bonds=0 * data.n_bonds, bonds=data.bonds[:0])
     config = TrainConfig(
-        model=TransformerConfig(channels=8, heads=2, **model), losses=ObjectiveConfig(**losses), batch_size=4
+        model=TransformerConfig(channels=8, heads=2, **model),
+        losses=ENERGY_ONLY.weighted(**losses),
+        batch_size=4,
     )
     with pytest.raises(ValueError, match=message):
         prepare(config, data)

@@ -10,7 +10,7 @@ import pytest
 import jphys
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
-from jphys.objectives import ENERGY_ONLY
+from jphys.losses import ENERGY_ONLY
 
 CONFIG = jphys.TrainConfig(
     epochs=2,

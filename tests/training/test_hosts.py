@@ -1,5 +1,6 @@
 """A run over two processes, as on two hosts: the losses of one process with two devices."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from jphys.training.config import TrainConfig
 from jphys.training.loop import train
 from jphys.training.setup import prepare
 
-model = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8)
+model = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8, terms=("pair",))
 config = TrainConfig(
     objective="energy-only",
     structures=40,
@@ -45,11 +46,31 @@ assert train(run, Path(folder))
 """
 
 
-def start(port, count, number, folder):
+def start(port, count, number, folder, stderr):
     flags = f"--xla_force_host_platform_device_count={2 // count}"
     given = os.environ | quick_environment() | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", SCRIPT, *map(str, (port, count, number, folder))]
-    return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=stderr)
+
+
+def run_together(port, count, folder, logs):
+    """Run the script in so many processes to their end.
+
+    What they say goes to files: a process whose full pipe nobody reads would wait, and the others for it.
+    """
+    with contextlib.ExitStack() as stack:
+        stderr = [stack.enter_context(open(logs / f"{count}-{number}.log", "w+")) for number in range(count)]
+        processes = [start(port, count, number, folder, stderr[number]) for number in range(count)]
+        try:
+            for process in processes:
+                process.wait(timeout=600)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        for process, file in zip(processes, stderr):
+            file.seek(0)
+            assert process.returncode == 0, file.read()[-4000:]
 
 
 @pytest.mark.slow
@@ -58,10 +79,7 @@ def test_two_processes_train_as_one(tmp_path):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     for count, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
-        processes = [start(port, count, number, folder) for number in range(count)]
-        for process in processes:
-            said = process.communicate(timeout=300)[1]
-            assert process.returncode == 0, said
+        run_together(port, count, folder, tmp_path)
     one, two = (runs.read_metrics(tmp_path / name) for name in ("one", "two"))
     assert [line["step"] for line in one] == [line["step"] for line in two] and len(two) == 2
     for ours, theirs in zip(one, two):

@@ -14,8 +14,8 @@ from jphys.data.scaled import SCALES, ScaledSet, scale_structures, spacings, spl
 from jphys.data.scaled import take as take_points
 from jphys.data.structures import take
 from jphys.graph import batch, make_graph, pad
+from jphys.losses import ENERGY_ONLY, OBJECTIVES
 from jphys.models import MessagePassingConfig
-from jphys.objectives import OBJECTIVES, ObjectiveConfig
 from jphys.training.config import TrainConfig
 from jphys.training.loop import learning_rate_factor, train
 from jphys.training.parts import scaled_data
@@ -30,7 +30,7 @@ CONFIG = TrainConfig(
     validate_every=1,
     log_every=5,
     model=MODEL,
-    losses=ObjectiveConfig(auxiliary=0.3),
+    losses=ENERGY_ONLY.weighted(auxiliary=0.3),
 )
 
 
@@ -113,8 +113,9 @@ def test_the_factor_scales_the_updates(data):
 
 
 def test_losses_for_stable_structures_are_refused(data):
-    with pytest.raises(ValueError, match="zero_force, bound, restore and curvature must be 0 for structures"):
-        prepare(dataclasses.replace(CONFIG, losses=ObjectiveConfig(zero_force=1.0)), data)
+    message = r"losses.zero_force.weight must be 0 for structures that are not all stable, got 1.0"
+    with pytest.raises(ValueError, match=message):
+        prepare(dataclasses.replace(CONFIG, losses=ENERGY_ONLY.weighted(zero_force=1.0)), data)
 
 
 def test_estimates_of_elements_that_are_not_in_the_data_are_refused(data):
@@ -128,7 +129,7 @@ def test_estimates_of_elements_that_are_not_in_the_data_are_refused(data):
 @pytest.mark.slow
 def test_the_losses_of_stable_structures_train_it_too():
     """Energy, zero force, bound, restoring forces of displaced molecules; it cannot predict hidden atoms."""
-    losses = dataclasses.replace(OBJECTIVES["physics"], mask=0.0, zero_force=0.1)
+    losses = OBJECTIVES["physics"].weighted(mask=0.0, zero_force=0.1)
     config = TrainConfig(epochs=1, batch_size=8, structures=40, model=MODEL, losses=losses)
     run = prepare(config, load_small())
     before = jax.device_get(run.state.params)
@@ -139,7 +140,7 @@ def test_the_losses_of_stable_structures_train_it_too():
     assert np.isfinite(report.gradient_norm) and all(np.isfinite(v) for v in report.losses.values())
     moved = jax.tree.map(lambda new, old: np.any(np.asarray(new) != old), state.params, before)
     assert all(jax.tree.leaves({name: moved[name] for name in moved if not name.startswith("f_aux")}))
-    with pytest.raises(ValueError, match="mask must be 0 for a model that predicts no hidden atoms"):
+    with pytest.raises(ValueError, match=r"losses.mask.weight must be 0 for a model that has no head"):
         prepare(dataclasses.replace(config, losses=OBJECTIVES["physics"]), load_small())
 
 

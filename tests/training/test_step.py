@@ -18,12 +18,13 @@ from jphys.compiling import quick_environment
 from jphys.data.loader import budget_for, make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
+from jphys.losses import OBJECTIVES, Need, Objective
+from jphys.losses.displacements import Displacements
 from jphys.models import TransformerConfig, make_potential
-from jphys.objectives import OBJECTIVES, ObjectiveConfig, losses
 from jphys.training.step import data_mesh, make_step, start_state
 
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9)
-OBJECTIVE = ObjectiveConfig(mask=0.1, bound=1.0, noise=0.2)
+OBJECTIVE = Objective(displacements=Displacements(noise=0.2)).weighted(mask=0.1, bound=1.0)
 N_ATOM, BATCH = 8, 4
 
 
@@ -96,7 +97,7 @@ def test_losses_gradient_and_averages(parts, step, sgd):
     def total(params, n):
         graph, labels = take_batch(dataset, chosen, budget)
         key = jax.random.fold_in(jax.random.key(1), n)
-        found = losses(potential, params, graph, labels, OBJECTIVE, n_atom=N_ATOM, key=key)
+        found = OBJECTIVE(potential, params, graph, labels, n_atom=N_ATOM, key=key)
         means = {name: values.sum() / 3 for name, values in found.items()}
         return means["energy"] + 0.1 * means["mask"] + 1.0 * means["bound"], means
 
@@ -145,7 +146,7 @@ from jphys.data.loader import budget_for, make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
-from jphys.objectives import OBJECTIVES
+from jphys.losses import OBJECTIVES
 from jphys.training.config import TrainConfig
 from jphys.training.optimizer import make_optimizer
 from jphys.training.step import make_step, start_state
@@ -157,7 +158,7 @@ potential = make_potential(TransformerConfig(channels=16, blocks=1, heads=4, n_b
 found = {}
 for count in (1, 4):
     mesh = Mesh(np.array(jax.devices()[:count]), ("data",))
-    plan = np.concatenate([plan_epoch(chosen.n_atoms, 8, count, 0, epoch, twice=1) for epoch in range(2)])
+    plan = np.concatenate([plan_epoch(chosen.n_atoms, 8, count, 0, epoch) for epoch in range(2)])
     budget = budget_for(dataset, plan)
     graph, _ = take_batch(dataset, plan[0, 0], budget)
     params = jax.jit(potential.init)(jax.random.key(0), graph)
@@ -200,4 +201,4 @@ def test_four_devices_give_the_losses_of_one():
             absolute = 1.2e-7 if name == "bound" else 1e-9
             assert ours[name] == pytest.approx(value, rel=2e-4, abs=absolute), name
     assert one[0]["total"] != one[1]["total"]
-    assert OBJECTIVES["physics"].uses_prior
+    assert Need.PRIOR in OBJECTIVES["physics"].needs
