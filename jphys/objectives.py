@@ -20,6 +20,8 @@ from jphys.modes import Modes
 from jphys.ops import graph_of_node, pseudo_huber, safe_norm, sum_over_graphs
 from jphys.prior import Prior, prior_energy
 
+__all__ = ["ENERGY_ONLY", "OBJECTIVES", "PAPER", "PHYSICS", "ObjectiveConfig"]
+
 MARGIN = 4.0 * 2.0**0.5  # times the noise per coordinate: a displaced distance hardly ever changes by more
 
 
