@@ -8,7 +8,7 @@ from jphys.graph import Graph
 from jphys.models.potential import Potential, felt_only
 from jphys.training.parts import Part
 
-__all__ = ["NonFiniteLoss"]
+__all__ = ["NonFiniteLoss", "errors"]
 
 
 class NonFiniteLoss(RuntimeError):
