@@ -27,12 +27,14 @@ from tqdm import tqdm
 from jphys.data import qm9, truth
 from jphys.data.labelling import end_with_parent, one_thread
 from jphys.data.structures import Structures, take
-from jphys.engines import gfn2_xtb, make_engine, pyscf_b3lyp
+from jphys.engines import make_engine
+from jphys.engines.gfn2_xtb import xtb_energy_forces
+from jphys.engines.pyscf_b3lyp import energy_and_forces, hessian
 from jphys.training.parts import split_data
 
 CONTACT = 0.6  # of the covalent radii; closer atoms are not asked
 HEAVY = (7, 8, 9)  # heavy atoms of the second judge's molecules, nearly as many of each
-ASK = {"pyscf": pyscf_b3lyp.energy_and_forces, "gfn2-xtb": gfn2_xtb.xtb_energy_forces}
+ASK = {"pyscf": energy_and_forces, "gfn2-xtb": xtb_energy_forces}
 SIZES = {"first": (50, 10, 10), "second": (40, 12, 12)}  # molecules, scans, hessians
 FILES = {"first": truth.FILE, "second": truth.SECOND}
 
@@ -132,7 +134,7 @@ def ask(task: tuple[str, str, int, np.ndarray, np.ndarray]) -> tuple[str, int, A
     """What is asked, of which row, and the answer; None where the method does not converge."""
     what, engine, row, species, positions = task
     try:
-        found = pyscf_b3lyp.hessian if what == "hessian" else ASK[engine]
+        found = hessian if what == "hessian" else ASK[engine]
         return what, row, found(species, positions)
     except RuntimeError:
         return what, row, None

@@ -1,8 +1,9 @@
-"""Render the table of results in README.md from the summary.json files of runs.
+"""Render the tables of trainings in README.md and docs/results.md from the summary.json files of runs.
 
     python experiments/render_results.py                 # of docs/results/*.json
 
-With --check nothing is written: the exit status says whether the table is up to date.
+README.md has five of the columns. With --check nothing is written: the exit status says whether the tables
+are up to date.
 """
 
 import dataclasses
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from pages import finish, insert, read_json, stored
+from pages import RESULTS, finish, insert, read_json, stored
 
 HEADS = (
-    *("training", "MAE_E meV", "MAE_F eV/Å", "ΔP Å, σ=0.1, mean", "ΔP < 0.1 Å", "rise / GFN2-xTB, σ=0.05"),
-    *("force correlation, σ=0.05", "same, σ=0.1", "minutes: training", "all"),
+    *("training", "MAE_E meV", "MAE_F eV/Å", "ΔP Å", "ΔP < 0.1 Å", "rise / GFN2-xTB, σ = 0.05 Å"),
+    *("force correlation, σ = 0.05 Å", "the same, σ = 0.1 Å", "minutes of training", "minutes in all"),
 )
+SHORT = {0: "training", 1: "MAE_E meV", 3: "ΔP Å", 4: "ΔP < 0.1 Å", 6: "force correlation"}  # of README.md
 GOALS = {
     "default": ("≤ 45", "", "≤ 0.045", "≥ 92 %", "", "", "", "", "≤ 12"),
     "best-cpu": ("≤ 20", "", "≤ 0.02", "≥ 99 %", "", "", "", "", "≤ 90"),
@@ -32,9 +34,11 @@ class Config:
     summaries: tyro.conf.Positional[tuple[Path, ...]] = dataclasses.field(default_factory=stored)
     """summary.json files; runs that differ only in their seed share a row."""
     readme: Path = Path(__file__).parents[1] / "README.md"
-    """File with the table between its two markers."""
+    """File with the short table between its two markers."""
+    page: Path = RESULTS.parent / "results.md"
+    """The same for the whole table."""
     check: bool = False
-    """Write nothing; exit with status 1 where the table is not what the summaries give."""
+    """Write nothing; exit with status 1 where a table is not what the summaries give."""
 
     def __post_init__(self):
         if not self.summaries:
@@ -108,24 +112,29 @@ def judged(record: dict, path: Path) -> list[float | None]:
     return [None if entry(row, where, key) is None else number(row, where, key) for row, key in wanted]
 
 
-def render(runs: Sequence[Run]) -> str:
-    """The table as markdown; goals of a preset stand above its runs."""
+def rows(runs: Sequence[Run]) -> list[list[str]]:
+    """The cells of the table; goals of a preset stand above its runs."""
     groups = sorted({run.group for run in runs}, key=order)
     several = len({group[3] for group in groups}) > 1
-    lines, last = [line(HEADS), line(["---"] + ["---:"] * (len(HEADS) - 1))], None
+    cells, last = [], None
     for group in groups:
         if group[0] != last and group[0] in GOALS:
-            lines.append(line([f"*goal of `{group[0]}`*", *GOALS[group[0]]]))
+            cells.append([f"*goal of `{group[0]}`*", *GOALS[group[0]]])
         last = group[0]
-        lines.append(group_line(group, [run for run in runs if run.group == group], several))
-    devices = ", ".join(sorted({run.device for run in runs}))
-    lines += [
-        "",
-        "Relaxed to 0.01 eV/Å; mean ± standard deviation over n seeds where n is given. Devices of JAX:"
-        f" {devices}, all cores of a processor being one. Minutes are those of the quickest seed, without the"
-        " start of Python and the imports: other work on the machine only adds.",
-    ]
-    return "\n".join(lines)
+        cells.append(group_row(group, [run for run in runs if run.group == group], several))
+    return cells
+
+
+def table(cells: Sequence[Sequence[str]], columns: dict[int, str]) -> str:
+    """The chosen columns, number -> head, as markdown."""
+    head = [line(columns.values()), line(["---"] + ["---:"] * (len(columns) - 1))]
+    return "\n".join([*head, *(line(row[index] for index in columns) for row in cells)])
+
+
+def devices(runs: Sequence[Run]) -> str:
+    """What JAX ran on, below the whole table."""
+    names = ", ".join(sorted({run.device for run in runs}))
+    return f"Devices of JAX: {names}, all cores of a processor being one."
 
 
 def order(group: tuple) -> tuple:
@@ -137,8 +146,8 @@ def order(group: tuple) -> tuple:
     return preset, objective, *group[2:]
 
 
-def group_line(group: tuple, runs: Sequence[Run], with_data: bool) -> str:
-    """One line of the table: the seeds of one training."""
+def group_row(group: tuple, runs: Sequence[Run], with_data: bool) -> list[str]:
+    """One row of the table: the seeds of one training."""
     seeds = sorted(run.seed for run in runs)
     if len(set(seeds)) < len(seeds):
         files = ", ".join(str(run.path) for run in runs)
@@ -151,7 +160,7 @@ def group_line(group: tuple, runs: Sequence[Run], with_data: bool) -> str:
         cell(values, digits, " %" if index == 3 else "")
         for index, (digits, values) in enumerate(zip((1, 3, 3, 0, 2, 2, 2), columns))
     ]
-    return line([label, *cells, *(f"{min(minutes):.1f}" for minutes in columns[-2:])])
+    return [label, *cells, *(f"{min(minutes):.1f}" for minutes in columns[-2:])]
 
 
 def cell(values: Iterable[float | None], digits: int, unit: str) -> str:
@@ -172,9 +181,13 @@ def line(cells: Iterable[str]) -> str:
 
 def main(config: Config) -> None:
     """Render, then write or compare."""
-    rows = render([read(path) for path in config.summaries])
-    made = insert(config.readme.read_text("utf-8"), "results", rows, config.readme)
-    finish(config.readme, made, check=config.check, command="experiments/render_results.py")
+    runs = [read(path) for path in config.summaries]
+    cells = rows(runs)
+    whole = table(cells, dict(enumerate(HEADS))) + "\n\n" + devices(runs)
+    tables = {config.readme: ("results", table(cells, SHORT)), config.page: ("trainings", whole)}
+    pages = {page: insert(page.read_text("utf-8"), *named, page) for page, named in tables.items()}
+    for page, text in pages.items():
+        finish(page, text, check=config.check, command="experiments/render_results.py")
 
 
 if __name__ == "__main__":

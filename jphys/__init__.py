@@ -12,7 +12,22 @@ from jphys.lazy import attributes as _attributes
 from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from jphys import bonds, data, elements, engines, md, models, reliability, training, units
+    from jphys import (
+        basis,
+        bonds,
+        checkpoint,
+        data,
+        elements,
+        engines,
+        figures,
+        md,
+        models,
+        ops,
+        reliability,
+        runs,
+        training,
+        units,
+    )
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
@@ -31,7 +46,9 @@ __all__ = [
     "TrainConfig",
     "TransformerConfig",
     "__version__",
+    "basis",
     "bonds",
+    "checkpoint",
     "data",
     "elements",
     "energy_and_forces",
@@ -39,6 +56,7 @@ __all__ = [
     "energy_forces_stress",
     "energy_neighbor_list",
     "engines",
+    "figures",
     "from_ase",
     "graph",
     "hessian",
@@ -48,9 +66,11 @@ __all__ = [
     "make_potential",
     "md",
     "models",
+    "ops",
     "reference_energy",
     "relax",
     "reliability",
+    "runs",
     "save",
     "simulate",
     "train",

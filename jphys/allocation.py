@@ -4,6 +4,8 @@ import ctypes
 import re
 import sys
 
+__all__ = ["Gaps", "keep_freed_memory"]
+
 # Parameters of glibc's mallopt, from its malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = -1  # as an unsigned number of bytes the largest

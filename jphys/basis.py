@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+__all__ = ["cosine_envelope", "exponential_gaussian_start", "exponential_gaussians"]
+
 
 def cosine_envelope(distances, cutoff: float):
     """φ(d) = ½(cos(πd/τ) + 1) for d ≤ τ, else 0 (Yi et al. eq. 3). C¹ at the cutoff.

@@ -4,6 +4,8 @@ import numpy as np
 
 from jphys.elements import COVALENT_RADIUS, SYMBOLS, check_species
 
+__all__ = ["bonds_from_smiles", "connectivity", "embed_smiles", "perceive_bonds"]
+
 # Two atoms are bonded when closer than the sum of their covalent radii plus this, in Å. In QM9 hardly a pair
 # lies between 0.20 and 0.25: caged rings have unbonded C-C pairs at 1.77 Å. F2 is a bond beyond it.
 BOND_SLACK = 0.225

@@ -16,6 +16,8 @@ from jphys.graph import bond_rows, from_ase, pad
 from jphys.models.potential import Potential, check_bonds, check_elements
 from jphys.shapes import Shapes, round_size, rungs
 
+__all__ = ["Calculator"]
+
 GROWTH = 1.25  # a new shape has room for this multiple of what is needed
 
 

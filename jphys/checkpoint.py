@@ -24,6 +24,8 @@ from jphys.models import CONFIGS, make_potential
 from jphys.models.potential import Params, Potential
 from jphys.version import VERSION
 
+__all__ = ["is_checkpoint", "load", "pretrained_names", "save"]
+
 FORMAT = "jphys checkpoint 1"
 UNITS = {"energy": "eV", "length": "Å"}
 PRETRAINED = Path(__file__).parent / "pretrained"

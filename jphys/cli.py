@@ -17,6 +17,8 @@ from jphys.reliability.audit import CHECKS, AuditConfig, Check, audit
 from jphys.reliability.surface import Surface, surface_of
 from jphys.version import VERSION
 
+__all__ = ["Audit", "main", "run_audit", "subject_of"]
+
 KNOWN = {"mmff94": mmff94.surface, "gfn2-xtb": xtb.surface}
 
 

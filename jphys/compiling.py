@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import jax
 
+__all__ = ["compile_quickly", "quick_environment"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Emitters of fusions by way of MLIR: with all optimisations they make the faster programs in less time,

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jphys.graph import Graph, with_positions
 from jphys.ops import at_nodes
 
+__all__ = ["energy_and_forces", "energy_forces_stress", "hessian"]
+
 
 def energy_function(potential) -> Callable:
     """`potential.energy`, or the argument itself where it already is a function (params, graph) -> eV."""

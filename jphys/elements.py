@@ -8,6 +8,19 @@ from collections import Counter
 
 import numpy as np
 
+__all__ = [
+    "COVALENT_RADIUS",
+    "ELECTRONEGATIVITY",
+    "IS_METAL",
+    "MAX_Z",
+    "NONMETALS",
+    "ORBITALS",
+    "SYMBOLS",
+    "atomic_number",
+    "check_species",
+    "formula",
+]
+
 SYMBOLS = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
     "Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb "

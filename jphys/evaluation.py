@@ -11,6 +11,8 @@ from jphys.derivatives import energy_and_forces, energy_forces_stress, energy_fu
 from jphys.graph import Graph, batch, pad
 from jphys.shapes import SPARE, Shapes, round_size, rungs
 
+__all__ = ["energies", "evaluate", "stresses"]
+
 
 class Room(NamedTuple):
     """Static size of a padded batch, its padding graph included."""

@@ -9,6 +9,8 @@ from scipy.sparse.csgraph import shortest_path
 
 from jphys.prior import bonded_pairs
 
+__all__ = ["Sides", "bridges", "make_sides"]
+
 
 class Sides(NamedTuple):
     """The smaller sides of the acyclic bonds of one structure, or of many, padded."""

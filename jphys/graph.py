@@ -11,6 +11,26 @@ import numpy as np
 from jphys import neighbors
 from jphys.elements import check_species
 
+__all__ = [
+    "Edges",
+    "Globals",
+    "Graph",
+    "Nodes",
+    "batch",
+    "bonds_of",
+    "from_ase",
+    "hide_atoms",
+    "make_graph",
+    "pad",
+    "to_device",
+    "unbatch",
+    "validate",
+    "with_cell",
+    "with_edges",
+    "with_edges_within",
+    "with_positions",
+]
+
 Array = jax.Array | np.ndarray
 ROUNDED = 0.999
 """Of twice the cutoff: a box as long counts as one of twice the cutoff."""

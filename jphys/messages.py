@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+__all__ = ["sum_of_messages", "values_on_edges"]
+
 PIECE = 8192  # edges; (8192, 64) float32 fill 2 MB
 LONG = 8 * PIECE  # edges from which on lists are cut; below it, one piece is as fast
 PIECE_ON_ACCELERATORS = 2**20  # small kernels would leave them idle

@@ -23,6 +23,8 @@ from jphys.prior import (
 )
 from jphys.ragged import Ragged, take_rows
 
+__all__ = ["Modes", "prior_hessian", "prior_modes"]
+
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
 LINEAR = np.deg2rad(170.0)  # angles above it bend in two directions
 

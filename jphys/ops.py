@@ -6,6 +6,24 @@ Edges are flat arrays (n_edge, …), sorted by receiver; a message runs from sen
 import jax
 import jax.numpy as jnp
 
+__all__ = [
+    "ahead",
+    "at_nodes",
+    "at_receivers",
+    "at_senders",
+    "edge_distances",
+    "edge_vectors",
+    "graph_of_edge",
+    "graph_of_node",
+    "pseudo_huber",
+    "safe_norm",
+    "silu",
+    "sum_at_ends",
+    "sum_at_receivers",
+    "sum_over_graphs",
+    "undirected",
+]
+
 
 def safe_norm(vectors, axis: int = -1):
     """Euclidean norm along `axis`, with gradient 0 (not NaN) at the zero vector.

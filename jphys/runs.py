@@ -13,6 +13,17 @@ import jax
 
 from jphys import config as configs
 
+__all__ = [
+    "append_metrics",
+    "check",
+    "environment",
+    "keep_data",
+    "read_metrics",
+    "seconds_so_far",
+    "start",
+    "write_json",
+]
+
 PACKAGES = (
     "jphys",
     "jax",

@@ -14,6 +14,8 @@ from jphys.evaluation import Program
 from jphys.graph import Graph, with_positions
 from jphys.shapes import rung
 
+__all__ = ["hessians"]
+
 COLUMNS = 8  # at once
 
 

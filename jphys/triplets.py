@@ -7,6 +7,8 @@ import jax.numpy as jnp
 
 from jphys import ops
 
+__all__ = ["Triplets", "triplets"]
+
 
 class Triplets(NamedTuple):
     """Pairs of edges that meet at an atom, their receiver; each pair once."""

@@ -3,6 +3,19 @@
 Values: CODATA 2018 (https://physics.nist.gov/cuu/Constants/).
 """
 
+__all__ = [
+    "BOHR",
+    "COULOMB",
+    "FEMTOSECOND",
+    "GIGAPASCAL",
+    "HARTREE",
+    "INVERSE_CM",
+    "KCAL_PER_MOL",
+    "KELVIN",
+    "MDYNE_PER_ANGSTROM",
+    "WAVENUMBER",
+]
+
 HARTREE = 27.211386245988  # eV
 BOHR = 0.529177210903  # Å
 KCAL_PER_MOL = 0.0433641153087705  # eV

@@ -1,6 +1,7 @@
 """The floors of docs/architecture.md: every import statement of the package goes down."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jphys"
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "experiments").glob("*.py"))
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 # A heavy package that only one part of jphys may import.
 ONLY_IN = {"jax_md": "md", "flax": "models"}
@@ -54,7 +57,7 @@ def test_the_table_was_read():
     """Spot checks, so that a change of the page's format cannot empty the test."""
     assert FLOORS["units"] == 0 and FLOORS["graph"] == 1 and FLOORS["models"] == 3
     assert FLOORS["neighbors"] == 0 and FLOORS["prior"] == 1 and FLOORS["derivatives"] == 2
-    assert FLOORS["reliability"] == 7 and FLOORS["__init__"] == 8
+    assert FLOORS["reliability"] == 7 and FLOORS["__init__"] == 9
 
 
 def test_every_file_has_a_floor():
@@ -100,11 +103,80 @@ def test_experiments_are_short():
     assert [file.name for file in SCRIPTS if file.read_text("utf-8").count("\n") > 200] == []
 
 
-def test_experiments_use_public_names():
-    private = []
-    for file in SCRIPTS:
-        tree = ast.parse(file.read_text("utf-8"))
-        parts = [part for name in imported_modules(tree) for part in name.split(".")]
-        parts += [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-        private += [f"{file.name}: {p}" for p in parts if p.startswith("_") and not p.endswith("__")]
+def test_experiments_use_public_attributes():
+    private = [
+        f"{file.name}: {node.attr}"
+        for file in SCRIPTS
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.endswith("__")
+    ]
     assert private == []
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a dotted name, if it is a module of jphys."""
+    path = ROOT / module.replace(".", "/")
+    files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return files[0] if files else None
+
+
+@functools.cache
+def public_names(module: str) -> frozenset[str]:
+    """Its `__all__`, as the file has it; empty where there is none: such a module is internal."""
+    file = file_of(module)
+    assert file is not None, f"{module} is no module of jphys"
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return frozenset(ast.literal_eval(node.value))
+    return frozenset()
+
+
+def names_taken(tree: ast.AST) -> set[tuple[str, str]]:
+    """(module of jphys, name) of everything that a program imports or reads as an attribute of a module."""
+    modules, taken = {"jphys": "jphys"}, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jphys":
+            taken |= {(node.module, alias.name) for alias in node.names}
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.asname: alias.name for alias in node.names if alias.name.startswith("jphys.")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            head, *path = ast.unparse(node).split(".")
+            module = ".".join([modules.get(head, ""), *path[:-1]])
+            if module.split(".")[0] == "jphys" and file_of(module):
+                taken.add((module, path[-1]))
+    return taken
+
+
+def programs() -> dict[str, str]:
+    """What clients of jphys are shown: scripts, notebooks, the Python blocks of every page."""
+    clients = [*SCRIPTS, *sorted((ROOT / "docs" / "notebooks").glob("*.py"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    blocks = {page.name: "".join(BLOCK.findall(page.read_text("utf-8"))) for page in pages}
+    return blocks | {file.name: file.read_text("utf-8") for file in clients}
+
+
+def test_clients_use_public_names():
+    """Every name that they take from a module of jphys is in the `__all__` of that module."""
+    taken = {name: names_taken(ast.parse(text)) for name, text in programs().items()}
+    assert ("jphys", "relax") in taken["README.md"]
+    assert ("jphys.data.qm9", "read") in taken["make_qm9_subset.py"]
+    internal = [
+        f"{program}: {module}.{name}"
+        for program, pairs in taken.items()
+        for module, name in sorted(pairs)
+        if name not in public_names(module)
+    ]
+    assert internal == []
+
+
+def test_public_names_are_explained():
+    """A class or function in an `__all__` has a docstring."""
+    silent = []
+    for file in FILES:
+        module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in public_names(module):
+                silent += [] if ast.get_docstring(node) else [f"{module}.{node.name}"]
+    assert silent == []

@@ -19,6 +19,7 @@ __all__ = [
     "load",
     "of_formula",
     "shapes",
+    "smallest",
     "source_of",
 ]
 

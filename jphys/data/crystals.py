@@ -10,6 +10,8 @@ from jphys.data.splits import Split
 from jphys.data.structures import Structures
 from jphys.elements import SYMBOLS
 
+__all__ = ["FILE", "LATTICE_CONSTANTS", "LICENCE", "SCALES", "SOURCE", "load", "shapes", "split_scales"]
+
 # Steps of 0.00125; 1 is one of them. The paper has 20,000 scales, of which its models see 8 in training.
 SCALES = np.round(np.linspace(0.9, 1.5, 481), 5)
 # Lattice constants in Å at the minimum of each engine's own energy, with the settings of `jphys.engines`.

@@ -17,6 +17,21 @@ from jphys.data.scaled import ScaledSet
 from jphys.data.structures import Structures
 from jphys.elements import SYMBOLS
 
+__all__ = [
+    "DFT_FILE",
+    "LICENCE",
+    "N_STABLE",
+    "N_UNSTABLE",
+    "SIZES",
+    "STABLE_FILE",
+    "UNSTABLE_FILE",
+    "grow",
+    "load_stable",
+    "load_unstable",
+    "shapes",
+    "source_of",
+]
+
 # The conventional cell with all its corners and face centres.
 SEED_SITES = np.array([site for site in itertools.product(range(3), repeat=3) if sum(site) % 2 == 0])
 NEIGHBORS = np.array([s for s in itertools.product((-1, 0, 1), repeat=3) if sorted(map(abs, s)) == [0, 1, 1]])

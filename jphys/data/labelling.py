@@ -21,6 +21,8 @@ from jphys.data.scaled_files import ENERGY_DIGITS, POSITION_SCALE, read_table, s
 from jphys.data.structures import Structures
 from jphys.engines import Engine, Result
 
+__all__ = ["end_with_parent", "label", "one_thread"]
+
 CHECKPOINT_SECONDS = 30.0
 _SAME = ("engine", "version", "settings", "source", "set")  # what a file that goes on must agree in
 _log = logging.getLogger(__name__)

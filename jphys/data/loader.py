@@ -17,6 +17,8 @@ from jphys.modes import Modes, prior_modes
 from jphys.prior import Prior, Terms, make_prior
 from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
 
+__all__ = ["Budget", "budget_for"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:

@@ -12,6 +12,8 @@ from jphys.data.qm9_files import read_folder, read_tar, read_uncharacterized
 from jphys.data.qm9_npz import N_MOLECULES, N_UNCHARACTERIZED, Records, read_npz, to_structures, write_npz
 from jphys.data.structures import Structures
 
+__all__ = ["SMALL", "load", "load_small", "read"]
+
 N_CHARACTERIZED = N_MOLECULES - N_UNCHARACTERIZED
 SMALL = Path(__file__).with_name("qm9_small.npz")
 _log = logging.getLogger(__name__)

@@ -7,6 +7,8 @@ import numpy as np
 from jphys.bonds import bonds_from_smiles, connectivity, perceive_bonds
 from jphys.data.qm9_npz import POSITION_SCALE, Records
 
+__all__ = ["with_bonds"]
+
 
 def with_bonds(records: Records) -> Records:
     """The records with kekulised bonds, perceived molecule by molecule (a quarter of a millisecond each).

@@ -10,6 +10,8 @@ from jphys.data import contacts
 from jphys.data.npz import from_text, read_arrays, to_text, write_arrays
 from jphys.data.structures import Structures
 
+__all__ = ["Records", "read_npz", "take", "to_structures", "write_npz"]
+
 POSITION_SCALE = 1e-5  # Å; positions are stored as integers, so every source gives the same numbers
 LARGEST = np.iinfo(np.int32).max * POSITION_SCALE  # Å, of a coordinate
 POSITIONS_RULE = f"positions must be finite and within {int(LARGEST)} Å of the origin"

@@ -7,6 +7,8 @@ import numpy as np
 from jphys.data.structures import Structures
 from jphys.elements import MAX_Z, SYMBOLS
 
+__all__ = ["composition", "fit", "residual_energies"]
+
 
 def composition(structures: Structures) -> np.ndarray:
     """Number of atoms of every element in every structure, (m, MAX_Z + 1) int64."""

@@ -12,6 +12,21 @@ from jphys.data import splits
 from jphys.data import structures as structures_module
 from jphys.data.structures import Structures
 
+__all__ = [
+    "CONVERGED",
+    "FAILED",
+    "SCALES",
+    "ScaledSet",
+    "ScaledTable",
+    "between",
+    "expand",
+    "scale_structures",
+    "spacings",
+    "split_shapes",
+    "take",
+    "take_shapes",
+]
+
 SCALES = np.linspace(0.9, 1.5, 10)  # VIMPNN sec. 3.1: ten regular factors between 90 and 150 %
 ALIKE = 0.005  # Å; shapes all of whose distances differ by less are one
 NOT_ASKED, CONVERGED, FAILED = 0, 1, 2  # status of a point

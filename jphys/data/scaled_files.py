@@ -10,6 +10,16 @@ from jphys.data.scaled import CONVERGED, FAILED, ScaledSet, ScaledTable, expand
 from jphys.data.structures import Structures
 from jphys.elements import MAX_Z
 
+__all__ = [
+    "AUGMENTED_QM9",
+    "INFINITE_CRYSTAL",
+    "STABLE_GROWTH",
+    "UNSTABLE_GROWTH",
+    "load",
+    "read_table",
+    "save",
+]
+
 FORMAT, VERSION = "jphys scaled shapes", 1
 POSITION_SCALE = 1e-5  # Å; positions are stored as integers
 ENERGY_DIGITS = 5  # energies are rounded to 1e-5 eV, below the convergence of any engine

@@ -6,6 +6,8 @@ from jphys.data import extxyz, qm9
 from jphys.data.splits import Split
 from jphys.data.structures import Structures
 
+__all__ = ["SHIPPED", "WHOLE", "load"]
+
 SHIPPED, WHOLE = "qm9-small", "qm9"
 N_PARTS = len(Split._fields)
 

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["Split", "split"]
+
 
 class Split(NamedTuple):
     """Indices of three disjoint parts that together are the whole data set."""

@@ -7,6 +7,8 @@ import numpy as np
 
 from jphys.graph import Graph, make_graph
 
+__all__ = ["Structures", "fingerprint", "graphs", "take"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Structures:

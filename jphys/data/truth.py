@@ -12,6 +12,8 @@ from jphys.elements import COVALENT_RADIUS
 from jphys.fragments import bridges
 from jphys.prior import bonded_pairs
 
+__all__ = ["FILE", "KINDS", "SECOND", "Truth", "cases", "closest_contact", "load", "points", "save"]
+
 FORMAT, VERSION = "jphys truth", 1
 FILE = Path(__file__).with_name("truth_b3lyp.npz")  # in the package
 SECOND = Path(__file__).with_name("truth_second.npz")  # molecules that no loss was chosen by

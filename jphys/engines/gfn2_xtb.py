@@ -11,6 +11,8 @@ import numpy as np
 from jphys.engines.engine import FAILED, Engine, Result, checked, package_version, refuse_cell
 from jphys.units import BOHR, HARTREE
 
+__all__ = ["XtbError", "energy", "make", "xtb_energy_forces"]
+
 NAME = "gfn2-xtb"
 MAX_Z = 86  # radon, the last element with parameters
 SETTINGS = {

@@ -15,6 +15,8 @@ from jphys.elements import SYMBOLS
 from jphys.engines.engine import FAILED, Engine, Result, checked, package_version, refuse_cell
 from jphys.units import BOHR, HARTREE
 
+__all__ = ["energy", "energy_and_forces", "hessian", "make"]
+
 NAME = "pyscf"
 F_EXPONENTS = {6: 0.8, 7: 1.0, 8: 1.4, 9: 1.85}
 D_EXPONENTS = (1.6, 0.4)

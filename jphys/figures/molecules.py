@@ -16,6 +16,8 @@ from jphys.reliability.alignment import align, kabsch_distance
 from jphys.reliability.recovery import Recovery
 from jphys.reliability.surface import perturb
 
+__all__ = ["Triple", "draw_panel", "overlays", "relaxations", "relaxed_triples"]
+
 COLUMNS = 6  # panels side by side
 WINDOW = 0.8  # height of a panel over its width
 

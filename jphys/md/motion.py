@@ -18,6 +18,8 @@ from jphys.md.energies import energy_fn
 from jphys.md.ensembles import Dynamics
 from jphys.md.neighbor_list import energy_neighbor_list
 
+__all__ = ["AHEAD"]
+
 AHEAD = 3.0  # how much farther an atom may move in a step than its fastest component of velocity says
 LENGTHS = 4  # of neighbour lists whose programs are kept
 DENSE = 100  # atoms; free molecules up to this size see all pairs and need no list

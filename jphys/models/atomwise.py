@@ -11,6 +11,8 @@ from jphys.graph import Graph
 from jphys.models.pair_energy import repulsion_at_nodes
 from jphys.models.potential import Params, Potential, fitted_elements
 
+__all__ = ["atomwise"]
+
 NodeEnergies = Callable[[Params, Graph], jax.Array]
 
 

@@ -7,6 +7,8 @@ import flax.linen as nn
 
 from jphys import ops
 
+__all__ = ["Regressor", "pure_functions"]
+
 
 class Regressor(nn.Module):
     """Two-layer MLP to `outputs` values, starting near zero."""

@@ -13,6 +13,18 @@ from jphys.elements import SYMBOLS
 from jphys.graph import Graph, bond_rows, with_edges
 from jphys.neighbors import within_cutoff
 
+__all__ = [
+    "PROMISES",
+    "Params",
+    "Potential",
+    "check_bonds",
+    "check_elements",
+    "check_graph_bonds",
+    "felt_only",
+    "reference_energies",
+    "reference_energy",
+]
+
 Params = dict[str, Any]
 PROMISES = frozenset({"conservative", "equivariant", "additive", "smooth_at_cutoff", "repels"})
 """What holds for every value of the parameters. conservative: forces are slopes of the energy; equivariant:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+__all__ = ["align", "kabsch_distance"]
+
 
 def kabsch_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Proper rotations U that minimise Σ|U a_i − b_i|² of centred point sets; no reflection.

@@ -14,6 +14,8 @@ from jphys.reliability.recovery import CAP, RECOVERED, rest_distances
 from jphys.reliability.surface import surface_of
 from jphys.reliability.wilson import wilson
 
+__all__ = ["SHIFT", "Assembly", "assembly", "frames", "groups_of", "summary", "take_apart"]
+
 SHIFT = 0.7  # Å, as in the paper
 
 

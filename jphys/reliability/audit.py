@@ -30,6 +30,8 @@ from jphys.reliability.stable_distance import stable_distance_errors
 from jphys.reliability.surface import Surface, SurfaceCalculator, Watched, finite_or_none, surface_of
 from jphys.training.parts import split_data
 
+__all__ = ["CHECKS", "AuditConfig", "audit"]
+
 ELEMENTS = (1, 6, 7, 8, 9)
 FAR = 60.0  # Å between fragments that must not feel each other
 STRETCHED = 0  # seed of the split of stretched molecules, that of vimpnn-qm9; others know some at rest

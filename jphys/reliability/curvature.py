@@ -9,6 +9,8 @@ from jphys.graph import Graph
 from jphys.reliability.surface import finite_or_none
 from jphys.reliability.vibrations import internal_motions
 
+__all__ = ["BANDS", "compare_curvatures"]
+
 BANDS = (0.02, 0.2, 1.0, 3.0, 10.0, 30.0, 400.0)  # eV/Å²; torsions and contacts, bends, bonds
 NEGATIVE = -0.05  # eV/Å²; below it a structure is a saddle, not a matter of rounding
 

@@ -13,6 +13,8 @@ from jphys.graph import Graph, hide_atoms, with_positions
 from jphys.models.potential import Potential, check_elements, check_graph_bonds
 from jphys.reliability.wilson import wilson
 
+__all__ = ["Suggestion", "accuracy", "element_probabilities", "scan", "suggest_elements"]
+
 
 class Suggestion(NamedTuple):
     """An element for a place, with the probability that the model gives it."""

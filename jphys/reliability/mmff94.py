@@ -12,6 +12,8 @@ from jphys.graph import Graph, bonds_of
 from jphys.reliability.surface import Calculated
 from jphys.units import KCAL_PER_MOL
 
+__all__ = ["energy_and_forces", "surface"]
+
 
 def surface() -> Calculated:
     """MMFF94 as a surface to judge; graphs need bonds."""

@@ -12,6 +12,18 @@ from jphys.relaxation import Relaxation
 from jphys.reliability.alignment import kabsch_distance
 from jphys.reliability.surface import finite_or_none, perturb, surface_of
 
+__all__ = [
+    "CAP",
+    "RECOVERED",
+    "Recovery",
+    "load_recovery",
+    "recovery",
+    "save_recovery",
+    "select",
+    "summary",
+    "table",
+]
+
 CAP = 5.0
 """Å; a larger ΔP counts as this and as a failure, and so does a structure that lost its energy or forces."""
 

@@ -21,6 +21,8 @@ from jphys.training.config import ReportConfig
 from jphys.training.setup import Run
 from jphys.training.validation import errors
 
+__all__ = ["report", "summarise"]
+
 AT_REST = 10  # molecules whose curvature is compared; each costs six evaluations per atom
 
 

@@ -11,6 +11,8 @@ from jphys.evaluation import energies
 from jphys.models.potential import Potential, check_bonds, felt_only
 from jphys.reliability.surface import finite_or_none
 
+__all__ = ["energy_errors", "judge", "predict", "stable_distance_errors", "stable_scale"]
+
 
 def judge(
     potential, params, points: ScaledSet, *, cutoff: float | None = None, chunk: int = 64

@@ -18,6 +18,8 @@ from jphys.evaluation import evaluate
 from jphys.graph import Graph, with_positions
 from jphys.relaxation import Relaxation, check_request
 
+__all__ = ["Calculated", "Learned", "Surface", "SurfaceCalculator", "finite_or_none", "perturb", "surface_of"]
+
 _log = logging.getLogger(__name__)
 REASONS = 20  # different ones that are counted apart; some calculators put coordinates into their messages
 OTHERS = "other reasons"

@@ -10,6 +10,8 @@ from jphys.reliability.surface import Surface, finite_or_none, surface_of
 from jphys.reliability.vibrations import compare_frequencies, frequencies, numerical_hessians
 from jphys.reliability.xtb import compare_surfaces
 
+__all__ = ["compare_torsions", "compare_vibrations", "judge", "rises"]
+
 SHOWN = ("n", "median_rise_ratio", "rise_correlation", "force_correlation", "force_slope")
 TURNED = 60.0, 120.0  # degrees, either way, of the torsions whose rise is compared
 FLAT = 0.02  # eV; a molecule whose mean rise is smaller in truth has no ratio of its own

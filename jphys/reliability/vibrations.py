@@ -11,6 +11,8 @@ from jphys.graph import Graph, with_positions
 from jphys.reliability.surface import finite_or_none, surface_of
 from jphys.units import WAVENUMBER
 
+__all__ = ["BANDS", "compare_frequencies", "frequencies", "numerical_hessians"]
+
 BANDS = (0.0, 300.0, 700.0, 1100.0, 1700.0, 2600.0, 4200.0)  # cm⁻¹
 SOFT = 100.0  # cm⁻¹; softer modes say little one by one
 IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary

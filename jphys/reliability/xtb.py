@@ -12,6 +12,8 @@ from jphys.reliability.curvature import compare_curvatures
 from jphys.reliability.surface import Calculated, finite_or_none, perturb, surface_of
 from jphys.reliability.vibrations import numerical_hessians
 
+__all__ = ["compare", "compare_at_rest", "compare_surfaces", "surface"]
+
 
 def surface() -> Calculated:
     """GFN2-xTB of neutral molecules as a surface to judge, or to judge by; a doublet where Z sums to odd.

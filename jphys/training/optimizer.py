@@ -10,6 +10,8 @@ import optax.contrib
 
 from jphys.training.config import TrainConfig
 
+__all__ = ["make_optimizer", "stacked"]
+
 # Newton-Schulz coefficients of Muon, a row per iteration: given but once, optax unrolls the iterations,
 # five times as many kernels to compile.
 ITERATIONS = ((3.4445, -4.7750, 2.0315),) * 5

@@ -10,6 +10,8 @@ from jphys.data.splits import split
 from jphys.data.structures import Structures, fingerprint, take
 from jphys.training.config import TrainConfig
 
+__all__ = ["Data", "Part", "scaled_data", "split_data", "trained_on"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:

@@ -16,6 +16,8 @@ from jphys.training.optimizer import make_optimizer
 from jphys.training.parts import Data, split_data, trained_on
 from jphys.training.step import Step, TrainState, data_mesh, make_step, start_state
 
+__all__ = ["Run", "prepare"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:

@@ -14,6 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jphys.data.loader import Budget, Dataset, take_batch
 from jphys.losses import Objective
 
+__all__ = ["make_step", "start_state"]
+
 
 class TrainState(NamedTuple):
     """Everything that a run continues from."""

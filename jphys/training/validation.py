@@ -8,6 +8,8 @@ from jphys.graph import Graph
 from jphys.models.potential import Potential, felt_only
 from jphys.training.parts import Part
 
+__all__ = ["NonFiniteLoss", "errors"]
+
 
 class NonFiniteLoss(RuntimeError):
     """The loss, its gradient or an error of validation or test is not finite; the message names the

@@ -55,12 +55,17 @@ def summary(**changes) -> dict:
     }
 
 
+def cells(page: Path) -> list[list[str]]:
+    lines = [line for line in page.read_text("utf-8").splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 @pytest.fixture
 def place(tmp_path):
     """Writes summaries and a README; renders."""
 
     class Place:
-        readme = tmp_path / "README.md"
+        readme, page = tmp_path / "README.md", tmp_path / "results.md"
         paths: tuple[Path, ...] = ()
 
         def add(self, record, name=None) -> Path:
@@ -70,12 +75,13 @@ def place(tmp_path):
             return path
 
         def render(self, *, check=False) -> list[list[str]]:
-            script.main(script.Config(self.paths, self.readme, check))
-            lines = [line for line in self.readme.read_text("utf-8").splitlines() if line.startswith("|")]
-            return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+            script.main(script.Config(self.paths, self.readme, self.page, check))
+            return cells(self.page)
 
     found = Place()
-    found.readme.write_text(f"# A\n\n{START}\nold\n{END}\n\nafter é\n", "utf-8")
+    for path, name in ((found.readme, "results"), (found.page, "trainings")):
+        start, end = (f"<!-- {name}:{where} -->" for where in ("start", "end"))
+        path.write_text(f"# A\n\n{start}\nold\n{end}\n\nafter é\n", "utf-8")
     return found
 
 
@@ -87,13 +93,22 @@ class TestTable:
         assert row[0] == "`default`, physics, 60 epochs"
         assert row[1:] == ["71.3", "0.057", "0.123", "46 %", "1.11", "0.90", "0.75", "10.0", "11.0"]
         assert goal[0] == "*goal of `default`*" and goal[1] == "≤ 45" and goal[-1] == "≤ 12"
-        text = place.readme.read_text("utf-8")
-        assert text.startswith("# A\n\n") and text.endswith("\n\nafter é\n") and "old" not in text
+        for page in (place.readme, place.page):
+            text = page.read_text("utf-8")
+            assert text.startswith("# A\n\n") and text.endswith("\n\nafter é\n") and "old" not in text
+
+    def test_the_readme_shows_five_columns(self, place):
+        place.add(summary())
+        place.render()
+        head, _, goal, row = cells(place.readme)
+        assert head == ["training", "MAE_E meV", "ΔP Å", "ΔP < 0.1 Å", "force correlation"]
+        assert goal == ["*goal of `default`*", "≤ 45", "≤ 0.045", "≥ 92 %", ""]
+        assert row == ["`default`, physics, 60 epochs", "71.3", "0.123", "46 %", "0.90"]
 
     def test_a_device_of_jax_is_not_taken_for_cores(self, place):
         place.add(summary())
         place.render()
-        text = place.readme.read_text("utf-8")
+        text = place.page.read_text("utf-8")
         assert "Devices of JAX: 1 x cpu, all cores of a processor being one" in text
 
     def test_seeds_are_joined(self, place):
@@ -207,13 +222,24 @@ class TestCheck:
         assert stop.value.code and "old" in place.readme.read_text("utf-8")
         place.render()
         place.render(check=True)
-        place.readme.write_text(place.readme.read_text("utf-8").replace("71.3", "61.3"), "utf-8")
-        with pytest.raises(SystemExit):
-            place.render(check=True)
+        for page in (place.readme, place.page):
+            right = page.read_text("utf-8")
+            page.write_text(right.replace("71.3", "61.3"), "utf-8")
+            with pytest.raises(SystemExit, match=page.name):
+                place.render(check=True)
+            page.write_text(right, "utf-8")
 
     def test_command_line(self, place):
         path = place.add(summary())
-        command = [sys.executable, str(SCRIPT), str(path), "--readme", str(place.readme)]
+        command = [
+            sys.executable,
+            str(SCRIPT),
+            str(path),
+            "--readme",
+            str(place.readme),
+            "--page",
+            str(place.page),
+        ]
         assert subprocess.run([*command, "--check"], capture_output=True, check=False).returncode == 1
         subprocess.run(command, check=True)
         assert subprocess.run([*command, "--check"], capture_output=True, check=False).returncode == 0
