@@ -29,8 +29,8 @@ def pytest_configure(config):
         config.made_cache = tempfile.mkdtemp(prefix="jphys-tests-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = config.made_cache
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    if config.option.markexpr == "not slow":
-        compile_quickly()  # most of what quick tests do; .ci/run also runs some as users compile
+    if config.option.markexpr in ("not slow", "smoke"):
+        compile_quickly()  # most of what these tests do; .ci/run also runs some as users compile
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -28,6 +28,11 @@ def lennard_jones(params, graph):
 
 
 PARAMS = {"sigma": SIGMA, "epsilon": EPSILON}
+# Compiled as users do it: one operation at a time compiles a program for each, a thousand in this file.
+energy_of = jax.jit(lennard_jones)
+energy_and_forces = jax.jit(derivatives.energy_and_forces(lennard_jones))
+energy_forces_stress = jax.jit(derivatives.energy_forces_stress(lennard_jones))
+hessian = jax.jit(derivatives.hessian(lennard_jones))
 
 
 def with_ase(atoms):
@@ -56,7 +61,7 @@ def test_energy_forces_stress_are_those_of_ase(x64, molecule, crystal):
     """Both in one padded batch: the molecule's stress is 0, and padding gets nothing."""
     batch = graphs.batch([graphs.from_ase(molecule), graphs.from_ase(crystal, cutoff=CUTOFF)])
     batch = graphs.pad(batch, 12, len(batch.senders) + 5, 4)
-    energy, forces, stress = jax.jit(derivatives.energy_forces_stress(lennard_jones))(PARAMS, batch)
+    energy, forces, stress = energy_forces_stress(PARAMS, batch)
     theirs = [with_ase(molecule), with_ase(crystal)]
     expected = [atoms.get_potential_energy() for atoms in theirs]
     np.testing.assert_allclose(energy, [*expected, 0, 0], rtol=1e-10, atol=1e-12)
@@ -68,7 +73,7 @@ def test_energy_forces_stress_are_those_of_ase(x64, molecule, crystal):
 
 def test_energy_and_forces_agree_with_finite_differences(x64, molecule):
     graph = graphs.from_ase(molecule)
-    energy, forces = derivatives.energy_and_forces(lennard_jones)(PARAMS, graph)
+    energy, forces = energy_and_forces(PARAMS, graph)
     assert energy.shape == (1,)
     step = 1e-5
     for atom in range(5):
@@ -77,7 +82,7 @@ def test_energy_and_forces_agree_with_finite_differences(x64, molecule):
             for sign in (1, -1):
                 positions = molecule.positions.copy()
                 positions[atom, axis] += sign * step
-                ends.append(lennard_jones(PARAMS, graphs.make_graph(molecule.numbers, positions))[0])
+                ends.append(energy_of(PARAMS, graphs.make_graph(molecule.numbers, positions))[0])
             expected = float(-(ends[0] - ends[1]) / (2 * step))
             assert float(forces[atom, axis]) == pytest.approx(expected, abs=1e-6)
 
@@ -85,7 +90,7 @@ def test_energy_and_forces_agree_with_finite_differences(x64, molecule):
 def test_stress_agrees_with_finite_strain(x64, crystal):
     """σ_ab = (E(ε_ab) − E(−ε_ab)) / (2 ε V), edges searched anew in the strained cell."""
     graph = graphs.from_ase(crystal, cutoff=CUTOFF)
-    _, _, stress = derivatives.energy_forces_stress(lennard_jones)(PARAMS, graph)
+    _, _, stress = energy_forces_stress(PARAMS, graph)
     step = 1e-6
     for a in range(3):
         for b in range(a, 3):
@@ -96,7 +101,7 @@ def test_stress_agrees_with_finite_strain(x64, crystal):
                 strain[b, a] += sign * step / 2
                 strained = crystal.copy()
                 strained.set_cell(crystal.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-                ends.append(lennard_jones(PARAMS, graphs.from_ase(strained, cutoff=CUTOFF))[0])
+                ends.append(energy_of(PARAMS, graphs.from_ase(strained, cutoff=CUTOFF))[0])
             expected = float((ends[0] - ends[1]) / (2 * step * crystal.get_volume()))
             assert float(stress[0, a, b]) == pytest.approx(expected, abs=1e-7)
     np.testing.assert_allclose(stress[0], stress[0].T, atol=1e-14)
@@ -106,7 +111,7 @@ def test_stretched_crystal_pulls(x64):
     """The sign of ASE: positive diagonal stress when stretched, negative when compressed."""
     for lattice, sign in ((4.3, 1), (3.2, -1)):
         graph = graphs.from_ase(ase.build.bulk("Cu", "fcc", a=lattice), cutoff=CUTOFF)
-        _, _, stress = derivatives.energy_forces_stress(lennard_jones)(PARAMS, graph)
+        _, _, stress = energy_forces_stress(PARAMS, graph)
         assert np.all(sign * np.diag(stress[0]) > 1e-3)
 
 
@@ -119,7 +124,7 @@ def test_stress_is_symmetric_for_any_energy(x64, crystal):
         return ops.sum_over_graphs(ops.sum_at_receivers(per_edge, graph), graph)
 
     graph = graphs.from_ase(crystal, cutoff=CUTOFF)
-    stress = derivatives.energy_forces_stress(lopsided)({}, graph)[2][0]
+    stress = jax.jit(derivatives.energy_forces_stress(lopsided))({}, graph)[2][0]
     np.testing.assert_allclose(stress, stress.T, atol=1e-12)
     assert abs(stress[0, 1]) > 1e-3
 
@@ -132,7 +137,7 @@ def test_hessian_of_the_tetrahedron(x64):
     edge = 2 ** (1 / 6) * SIGMA
     corners = edge / 8**0.5 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     graph = graphs.make_graph([18] * 4, corners)
-    matrix = np.asarray(derivatives.hessian(lennard_jones)(PARAMS, graph)).reshape(12, 12)
+    matrix = np.asarray(hessian(PARAMS, graph)).reshape(12, 12)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-10)
     spring = 72 * EPSILON / (2 ** (1 / 3) * SIGMA**2)
     expected = spring * np.array([0] * 6 + [1] * 2 + [2] * 3 + [4])
@@ -141,7 +146,7 @@ def test_hessian_of_the_tetrahedron(x64):
 
 def test_hessian_agrees_with_finite_differences_of_forces(x64, molecule):
     graph = graphs.from_ase(molecule)
-    matrix = np.asarray(derivatives.hessian(lennard_jones)(PARAMS, graph))
+    matrix = np.asarray(hessian(PARAMS, graph))
     step = 1e-5
     for atom, axis in ((0, 0), (3, 2)):
         ends = []
@@ -160,15 +165,15 @@ def test_no_gradient_across_graphs(x64, molecule):
     def first_energy(positions):
         return lennard_jones(PARAMS, graphs.with_positions(batch, positions))[0]
 
-    gradient = np.asarray(jax.grad(first_energy)(jnp.asarray(batch.nodes.positions)))
+    gradient = np.asarray(jax.jit(jax.grad(first_energy))(jnp.asarray(batch.nodes.positions)))
     assert np.all(gradient[5:] == 0) and np.all(np.abs(gradient[:5]).sum(axis=1) > 0)
 
 
 def test_gradient_reaches_the_parameters(x64, molecule):
     """∂E/∂ε = E/ε, because the energy is linear in ε."""
     graph = graphs.from_ase(molecule)
-    gradient = jax.grad(lambda params: lennard_jones(params, graph)[0])(PARAMS)
-    assert float(gradient["epsilon"]) == pytest.approx(float(lennard_jones(PARAMS, graph)[0]) / EPSILON)
+    gradient = jax.jit(jax.grad(lambda params: lennard_jones(params, graph)[0]))(PARAMS)
+    assert float(gradient["epsilon"]) == pytest.approx(float(energy_of(PARAMS, graph)[0]) / EPSILON)
 
 
 def test_a_potential_counts_as_its_energy_function():
@@ -189,6 +194,6 @@ def test_hessians_of_many_are_those_of_each(x64):
     for chunk in (16, 3):
         found = jphys.hessians(lennard_jones, PARAMS, asked, chunk=chunk)
         for graph, matrix in zip(asked, found, strict=True):
-            alone = derivatives.hessian(lennard_jones)(PARAMS, graph)
+            alone = hessian(PARAMS, graph)
             np.testing.assert_allclose(matrix, alone, atol=1e-10)
     assert jphys.hessians(lennard_jones, PARAMS, []) == []

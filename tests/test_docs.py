@@ -64,6 +64,7 @@ def test_readme_defines_the_few_columns_of_its_tables():
         assert [column for column in columns if not column.startswith(tuple(terms))] == []
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_programs_run(tmp_path):
     """Every block of every page in turn, as a reader would; long simulations are cut short."""

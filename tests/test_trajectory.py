@@ -56,6 +56,7 @@ t.simulate(t.repulsive, atoms, trajectory=sys.argv[2], **settings)
 """
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     """kill -9 in the middle; the continued run has the frames of an uninterrupted one, noise included."""

@@ -26,6 +26,7 @@ def run(*flags):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_ratios_are_those_of_the_medians(tmp_path):
     done = run(*TINY, *SHORT, "--output", str(tmp_path / "bench.json"))

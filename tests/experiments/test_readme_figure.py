@@ -47,6 +47,7 @@ def make_run(folder: Path, objective: str, seed: int) -> Path:
     return folder
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_with_and_without_molecules(tmp_path):
     runs = tuple(make_run(tmp_path / name, name, seed=3) for name in ("paper", "physics"))

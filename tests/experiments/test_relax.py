@@ -25,6 +25,7 @@ def run(*arguments: str):
     )
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_smiles_and_a_file_together(tmp_path):
     held = molecule("CH4")

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 ANI = "--ani-python must be an interpreter"
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_two_rows_of_the_ablation_and_again(run, read, tmp_path):
     """The energy-only row is trained once for both objectives; a second call trains nothing."""
@@ -52,6 +53,7 @@ def test_a_row_of_table_1(run, read, tmp_path):
         assert row["mae_energy_mev"]["mean"] == summary["test"]["mae_energy_mev"]
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_recovery_on_several_surfaces(run, read, tmp_path):
     run("fig2_recovery.py", "--preset", "smoke", "--output", str(tmp_path))

@@ -71,6 +71,7 @@ def few(tmp_path_factory):
     return path
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_smoke_run_writes_everything_and_its_model_loads(tmp_path):
     folder = tmp_path / "run"
@@ -243,6 +244,7 @@ def test_an_empty_file_is_named(tmp_path, refusal):
     assert "empty.extxyz" in refusal("train.py", *TINY, "--data", str(tmp_path / "empty.extxyz"))
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
     flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "physics", "--epochs", "20"]

@@ -19,6 +19,7 @@ NO_STYLE = "style must not be given with the preset smoke"
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_a_table_of_strategies_and_again(run, read, tmp_path):
     """The second call trains nothing: every summary is there."""

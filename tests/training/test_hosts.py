@@ -73,6 +73,7 @@ def run_together(port, count, folder, logs):
             assert process.returncode == 0, file.read()[-4000:]
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     with socket.socket() as free:

@@ -126,6 +126,7 @@ def test_estimates_of_elements_that_are_not_in_the_data_are_refused(data):
         prepare(dataclasses.replace(CONFIG, model=model), data)
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_the_losses_of_stable_structures_train_it_too():
     """Energy, zero force, bound, restoring forces of displaced molecules; it cannot predict hidden atoms."""
