@@ -1,5 +1,5 @@
 """What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers;
-and whether the total energy stays.
+whether the total energy stays, and what it takes to find the edges of a graph.
 
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import bench_conservation
 import bench_dynamics
 import bench_memory
+import bench_neighbors
 import bench_relaxation
 import bench_systems
 import numpy as np
@@ -31,13 +32,14 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
 
-Part = Literal["relaxation", "dynamics", "memory", "conservation"]
+Part = Literal["relaxation", "dynamics", "memory", "conservation", "neighbors"]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
 PARTS = {
     "relaxation": bench_relaxation,
     "dynamics": bench_dynamics,
     "memory": bench_memory,
     "conservation": bench_conservation,
+    "neighbors": bench_neighbors,
 }
 
 

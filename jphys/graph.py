@@ -1,5 +1,6 @@
 """`Graph`: a batch of molecules or crystals as a jraph.GraphsTuple of typed, masked arrays."""
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +51,9 @@ class Edges(NamedTuple):
     shifts: Array  # (n_edge, 3) int, periodic image of the sender
     bond_type: Array  # (n_edge,) int: 0 none, 1 single, 2 double, 3 triple
     mask: Array  # (n_edge,) bool, false on padding
+    vectors: Array | None = (
+        None  # (n_edge, 3) Å, receiver to sender, 0 on padding; None: by positions and cell
+    )
 
 
 class Globals(NamedTuple):
@@ -258,7 +262,7 @@ def batch(graphs: Sequence[Graph], *, xp=np) -> Graph:
 
     return Graph(
         nodes=Nodes(*(join(field) for field in zip(*(g.nodes for g in graphs)))),
-        edges=Edges(*(join(field) for field in zip(*(g.edges for g in graphs)))),
+        edges=jax.tree.map(lambda *fields: join(fields), *(g.edges for g in graphs)),
         senders=join([g.senders + o for g, o in zip(graphs, offsets)]),
         receivers=join([g.receivers + o for g, o in zip(graphs, offsets)]),
         globals=Globals(*(join(field) for field in zip(*(g.globals for g in graphs)))),
@@ -297,7 +301,7 @@ def pad(graph: Graph, n_node: int, n_edge: int, n_graph: int) -> Graph:
 
     return Graph(
         nodes=Nodes(*(zeros(field, extra_node) for field in graph.nodes)),
-        edges=Edges(*(zeros(field, extra_edge) for field in graph.edges)),
+        edges=jax.tree.map(lambda field: zeros(field, extra_edge), graph.edges),
         senders=ends(graph.senders),
         receivers=ends(graph.receivers),
         globals=Globals(*(zeros(field, extra_graph) for field in graph.globals)),
@@ -317,7 +321,7 @@ def unbatch(graph: Graph) -> list[Graph]:
         parts.append(
             Graph(
                 nodes=Nodes(*(field[nodes] for field in graph.nodes)),
-                edges=Edges(*(field[edges] for field in graph.edges)),
+                edges=jax.tree.map(operator.itemgetter(edges), graph.edges),
                 senders=graph.senders[edges] - nodes.start,
                 receivers=graph.receivers[edges] - nodes.start,
                 globals=Globals(*(field[index : index + 1] for field in graph.globals)),
@@ -352,7 +356,13 @@ def validate(graph: Graph) -> None:
 
 
 def with_positions(graph: Graph, positions) -> Graph:
-    """The same graph at other positions (n_node, 3) Å; the edge list is kept."""
+    """The same graph at other positions (n_node, 3) Å; the edge list is kept.
+
+    Raises:
+        ValueError: for edges with vectors of their own, which would stay where they are.
+    """
+    if graph.edges.vectors is not None:
+        raise ValueError("edges must be without vectors for atoms to move, got vectors")
     return graph._replace(nodes=graph.nodes._replace(positions=positions))
 
 
@@ -398,7 +408,7 @@ def with_edges_within(graph: Graph, cutoff: float, *, bonds_of: Graph) -> Graph:
 def with_edges(graph: Graph, chosen) -> Graph:
     """The same single structure with only the chosen edges (n_edge,) bool, in numpy."""
     return graph._replace(
-        edges=Edges(*(np.asarray(field)[chosen] for field in graph.edges)),
+        edges=jax.tree.map(lambda field: np.asarray(field)[chosen], graph.edges),
         senders=graph.senders[chosen],
         receivers=graph.receivers[chosen],
         n_edge=np.array([np.count_nonzero(chosen)], np.int32),

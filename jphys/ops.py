@@ -137,7 +137,12 @@ def sum_over_graphs(node_values, graph):
 
 
 def edge_vectors(graph):
-    """Vectors (n_edge, 3) in Å from each receiver to its sender's periodic image."""
+    """Vectors (n_edge, 3) in Å from each receiver to its sender's periodic image.
+
+    Those that the edges bring along, else positions[sender] + shift @ cell − positions[receiver].
+    """
+    if graph.edges.vectors is not None:
+        return graph.edges.vectors
     cell = jnp.asarray(graph.globals.cell)[graph_of_edge(graph)]
     offsets = jnp.einsum("ei,eij->ej", graph.edges.shifts.astype(cell.dtype), cell)
     positions = graph.nodes.positions

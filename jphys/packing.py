@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jphys.graph import Edges, Globals, Graph, Nodes
+from jphys.graph import Globals, Graph, Nodes
 from jphys.ops import graph_of_node
 from jphys.ragged import Ragged, make_ragged, take_rows
 
@@ -115,7 +115,7 @@ def pack(stored: Stored, chosen, room: Budget) -> Pack:
 
     graph = Graph(
         nodes=Nodes(*(_where(nodes.mask, rows) for rows in nodes.rows)),
-        edges=Edges(*(_where(edges.mask, field) for field in rows)),
+        edges=jax.tree.map(lambda field: _where(edges.mask, field), rows),
         senders=ends(senders),
         receivers=ends(receivers),
         globals=Globals(*(per_graph(field) for field in stored.globals)),

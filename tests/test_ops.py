@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jphys import graph as graphs
-from jphys import ops
+from jphys import ops, packing
 
 
 @pytest.fixture
@@ -110,3 +110,21 @@ def test_silu_and_its_derivatives():
     np.testing.assert_allclose(forward, jax.vmap(jax.grad(jax.grad(jax.nn.silu)))(x), rtol=1e-4, atol=2e-6)
     assert ops.silu(1e4) == 1e4 and ops.silu(-1e4) == 0 and np.isnan(ops.silu(np.nan))
     assert jax.grad(ops.silu)(-1e4) == 0 and jax.grad(ops.silu)(1e4) == 1
+
+
+def test_edges_may_bring_their_vectors_along(rng):
+    """As they are, on whatever is made of the graph; and no atom moves while its vectors stay."""
+    parts = [graphs.make_graph([8, 1, 1], rng.normal(size=(3, 3))) for _ in range(2)]
+    given = [rng.normal(size=(6, 3)).astype(np.float32) for _ in parts]
+    parts = [g._replace(edges=g.edges._replace(vectors=v)) for g, v in zip(parts, given)]
+    padded = graphs.pad(graphs.batch(parts), 9, 20, 3)
+    np.testing.assert_array_equal(ops.edge_vectors(padded)[:12], np.concatenate(given))
+    assert not np.any(ops.edge_distances(padded)[12:])
+    for part, vectors in zip(graphs.unbatch(padded), given, strict=True):
+        np.testing.assert_array_equal(ops.edge_vectors(part), vectors)
+    few = graphs.with_edges(parts[1], np.arange(6) > 3)
+    np.testing.assert_array_equal(ops.edge_vectors(few), given[1][4:])
+    packed = packing.pack(packing.store(parts), jnp.array([1, -1]), packing.Budget(5, 8)).graph
+    np.testing.assert_array_equal(ops.edge_vectors(packed)[:8], np.append(given[1], np.zeros((2, 3)), axis=0))
+    with pytest.raises(ValueError, match="edges must be without vectors for atoms to move"):
+        graphs.with_positions(padded, padded.nodes.positions)

@@ -96,13 +96,9 @@ def _nearest_images(energy, params, molecule: Graph, displacement_fn, cutoff: fl
         box = kwargs.get("box")
         if free and box is not None:
             raise ValueError("box must not be given in free space")
-        # An "image" of one unit cell per Å carries what the space adds to the plain difference.
-        ends, starts = R[molecule.senders], R[molecule.receivers]
-        vectors = jax.vmap(functools.partial(displacement_fn, **kwargs))(ends, starts)
-        graph = with_positions(molecule, R)._replace(
-            edges=molecule.edges._replace(shifts=vectors - (ends - starts)),
-            globals=molecule.globals._replace(cell=jnp.eye(3, dtype=R.dtype)[None]),
-        )
+        displacements = jax.vmap(functools.partial(displacement_fn, **kwargs))
+        vectors = displacements(R[molecule.senders], R[molecule.receivers])
+        graph = with_positions(molecule, R)._replace(edges=molecule.edges._replace(vectors=vectors))
         value = energy(params, graph)[0]
         if cutoff is None or box is None:
             return value

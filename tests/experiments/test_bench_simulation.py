@@ -50,9 +50,19 @@ def test_every_part_is_measured(tmp_path):
     assert all(row["peak GiB"] >= row["after the first list GiB"] > 0 for row in found["memory"]["rows"])
     (ratio,) = [value for name, value in found["conservation"]["ratios"].items() if "dt²: 4" in name]
     assert 3 < ratio < 5
-    for part in ("relaxation", "dynamics", "memory", "conservation"):
+    for part in ("relaxation", "dynamics", "memory", "conservation", "neighbors"):
         assert f"**{part}**" in done.stdout
     assert "output" not in found["config"] and str(tmp_path) not in json.dumps(found)
+
+
+def test_edges_are_found_in_boxes_of_all_sizes(scripts, monkeypatch):
+    part = scripts("bench_neighbors")
+    monkeypatch.setattr(part, "ATOMS", 128)
+    monkeypatch.setattr(scripts("bench_timing").time, "sleep", lambda _: None)
+    found = part.run(scripts("bench_simulation").BenchConfig(systems=("liquid",), sizes=(100, 300), rounds=1))
+    small, large = (row["ours, µs per atom"] for row in found["rows"])
+    assert found["ratios"]["growth per atom, liquid, 100 to 300"] == pytest.approx(large / small)
+    assert found["ratios"]["speed of ours / ASE, liquid, 300"] > 0
 
 
 @pytest.mark.parametrize(
