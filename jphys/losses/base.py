@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from jphys.graph import Graph
 from jphys.modes import Modes
 from jphys.ops import graph_of_node, sum_over_graphs
 from jphys.prior import Prior
+
+Known = TypeVar("Known")
 
 
 class Labels(NamedTuple):
@@ -134,7 +136,7 @@ def check(config, rule: str, *names: str) -> None:
             raise ValueError(f"{name} must be {rule}, got {value}")
 
 
-def known(value: Any, name: str) -> Any:
+def known(value: Known | None, name: str) -> Known:
     """A label or an evaluation that a loss needs.
 
     Raises:

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jphys.fragments import Sides
 from jphys.graph import Graph
@@ -63,7 +64,7 @@ class Displacements:
         """Å by which two atoms hardly ever come closer: four standard deviations of a displaced distance."""
         return MARGIN * self.noise
 
-    def draw(self, key, labels: Labels, graph: Graph, n_atom: int, *, small=False):
+    def draw(self, key, labels: Labels, graph: Graph, n_atom: int, *, small: ArrayLike = False):
         """Displacements δ (n_node, 3) Å; those of a structure depend on its index alone.
 
         Either Gaussian with standard deviation `noise` on every coordinate, or thermal along some modes of

@@ -23,7 +23,7 @@ class ForceLoss(Loss):
     needs = frozenset({Need.FORCES_AT_REST, Need.FORCE_LABELS})
 
     def __call__(self, evaluation: Evaluation, labels: Labels, graph: Graph):
-        error = evaluation.rest.forces - known(labels.forces, "labels.forces")
+        error = known(evaluation.rest.forces, "forces at rest") - known(labels.forces, "labels.forces")
         return mean_over_atoms(jnp.sum(error**2, axis=-1), graph)
 
 

@@ -54,15 +54,18 @@ def evaluate(
     pairs = draw_diatomics(potential, labels.index, pair_key) if Need.DIATOMICS in needs else None
     if pairs is not None:
         graphs["diatomics"] = pairs.graph
-    with_forces = {"backward", "diatomics"}
+    pushed = {"backward", "diatomics"}  # where forces are needed
     if Need.FORCES_AT_REST in needs:
-        with_forces.add("rest")
+        pushed.add("rest")
     if needs & {Need.FORCES_DISPLACED, Need.BOTH_WAYS}:
-        with_forces.add("displaced")
-    points = _surface(potential, params, graphs, with_forces)
+        pushed.add("displaced")
+    points = {}
+    for with_forces in (False, True):
+        chosen_graphs = {name: own for name, own in graphs.items() if (name in pushed) == with_forces}
+        points |= _surface(potential, params, chosen_graphs, with_forces=with_forces)
     back = None
     if backward is not None:
-        forces = points["backward"].forces
+        forces = known(points["backward"].forces, "forces")
         back = Backward(backward.graph, forces, backward.local, chosen, moved.both_ways)
     if Need.PRIOR in needs:
         ways = [stable + delta, *([] if back is None else [stable - delta])]
@@ -78,31 +81,29 @@ def evaluate(
         rest=points["rest"],
         displaced=points.get("displaced"),
         backward=back,
-        diatomics=None if pairs is None else (pairs, points["diatomics"].forces),
+        diatomics=None if pairs is None else (pairs, known(points["diatomics"].forces, "forces")),
         config=potential.config,
         head=lambda name, seen: potential.head(name)(params, seen),
         uniform=uniform,
     )
 
 
-def _surface(potential, params, graphs: dict[str, Graph], with_forces: set[str]) -> dict[str, Point]:
-    """The surface at every graph, with the forces of some: one energy, one gradient."""
-    points = {}
-    for wanted in (False, True):
-        names = [name for name in graphs if (name in with_forces) == wanted]
-        if not names:
-            continue
-        joined = graphs[names[0]] if len(names) == 1 else batch([graphs[name] for name in names], xp=jnp)
-        energy, forces = potential.energy(params, joined) if not wanted else None, None
-        if wanted:
-            energy, forces = energy_and_forces(potential)(params, joined)
-        graph_start, node_start = 0, 0
-        for name in names:
-            graph_end = graph_start + len(graphs[name].n_node)
-            node_end = node_start + len(graphs[name].nodes.species)
-            own = None if forces is None else forces[node_start:node_end]
-            points[name] = Point(graphs[name], energy[graph_start:graph_end], own)
-            graph_start, node_start = graph_end, node_end
+def _surface(potential, params, graphs: dict[str, Graph], *, with_forces: bool) -> dict[str, Point]:
+    """The surface at every graph, from one energy or one gradient of all of them side by side."""
+    if not graphs:
+        return {}
+    parts = list(graphs.values())
+    joined = parts[0] if len(parts) == 1 else batch(parts, xp=jnp)
+    if with_forces:
+        energy, forces = energy_and_forces(potential)(params, joined)
+    else:
+        energy, forces = potential.energy(params, joined), None
+    points, graph_start, node_start = {}, 0, 0
+    for name, graph in graphs.items():
+        graph_end, node_end = graph_start + len(graph.n_node), node_start + len(graph.nodes.species)
+        own = None if forces is None else forces[node_start:node_end]
+        points[name] = Point(graph, energy[graph_start:graph_end], own)
+        graph_start, node_start = graph_end, node_end
     return points
 
 

@@ -53,11 +53,12 @@ class CurvatureLoss(Loss):
 
     def __call__(self, evaluation: Evaluation, labels: Labels, graph: Graph):
         back = known(evaluation.backward, "structures displaced both ways")
-        modes = Modes(*(rows[back.chosen] for rows in known(labels.modes, "labels.modes")))
+        every = known(labels.modes, "labels.modes")
+        modes = Modes(*(rows[back.chosen] for rows in every))
         ours, theirs = (values[back.chosen] for values in amplitudes(evaluation.displaced, labels))
         ours -= mode_amplitudes(back.forces, modes, back.local, back.graph)
         prior_forces = known(back.prior_forces, "prior's forces")
-        theirs -= mode_amplitudes(prior_forces, labels.modes, labels.local, graph)[back.chosen]
+        theirs -= mode_amplitudes(prior_forces, every, labels.local, graph)[back.chosen]
         across = deviation(ours, theirs, modes, self.soft, ROUNDING)
         across = jnp.where(back.chosen >= 0, back.stands_for * across, 0.0)
         return jnp.zeros(len(graph.n_node), across.dtype).at[back.chosen].add(across)
@@ -85,10 +86,10 @@ def deviation(amplitudes, prior_amplitudes, modes: Modes, soft: float, floor: fl
 
 def amplitudes(point: Point | None, labels: Labels):
     """v_c·F along the modes of the prior, of the forces there and of the prior's: (n_graph, n) each."""
-    point = known(point, "displaced structures")
+    there = known(point, "displaced structures")
     modes = known(labels.modes, "labels.modes")
-    forces = (known(point.forces, "forces"), known(point.prior_forces, "prior's forces"))
-    return tuple(mode_amplitudes(values, modes, labels.local, point.graph) for values in forces)
+    forces = (known(there.forces, "forces"), known(there.prior_forces, "prior's forces"))
+    return tuple(mode_amplitudes(values, modes, labels.local, there.graph) for values in forces)
 
 
 def mode_amplitudes(forces, modes: Modes, local, graph: Graph):

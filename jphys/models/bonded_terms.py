@@ -46,7 +46,7 @@ def edges_of(graph: Graph) -> Bonds:
         jnp.asarray(graph.nodes.species),
         (jnp.asarray(graph.receivers), jnp.asarray(graph.senders)),
     )
-    vectors = ops.edge_vectors(graph)
+    vectors = jnp.asarray(ops.edge_vectors(graph))
     distances = ops.safe_norm(vectors)
     switch = bonded.bond_switch(distances, *(species[end] for end in ends))
     return Bonds(ends, bonded.directions(vectors, distances), switch).only(graph.edges.mask)

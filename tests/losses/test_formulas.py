@@ -12,7 +12,7 @@ from jphys.losses.mask import MaskLoss
 from jphys.losses.restore import RestoreLoss
 
 
-def seen(rest, displaced=None, logits=None, uniform=None):
+def seen(rest, displaced=None, logits=None, uniform=()):
     """What a loss looks at, made by hand."""
     return Evaluation(
         rest=rest,
@@ -21,7 +21,7 @@ def seen(rest, displaced=None, logits=None, uniform=None):
         diatomics=None,
         config=None,
         head=lambda name, graph: logits,
-        uniform=lambda: uniform,
+        uniform=lambda: jnp.asarray(uniform),
     )
 
 

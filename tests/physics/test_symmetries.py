@@ -1,5 +1,6 @@
 """Energies do not depend on where, how turned or in which order a molecule is given; forces turn with it."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -44,7 +45,7 @@ def test_shuffled_edges(case, formamide, rng):
     order = order[np.argsort(graph.receivers[order], kind="stable")]
     assert not np.array_equal(order, np.arange(len(order)))
     shuffled = graph._replace(
-        edges=type(graph.edges)(*(field[order] for field in graph.edges)),
+        edges=jax.tree.map(lambda field: field[order], graph.edges),
         senders=graph.senders[order],
         receivers=graph.receivers[order],
     )
