@@ -7,7 +7,7 @@ import bench_systems
 from ase.neighborlist import neighbor_list
 from bench_timing import Candidate, measure
 
-from jphys import neighbors
+from jphys.neighbors import within_cutoff
 
 CUTOFF = 5.0  # Å
 ATOMS = 20_000  # of one round: small structures are searched many times
@@ -27,7 +27,7 @@ def candidates(system: str, n_atoms: int) -> list[Candidate]:
     return [
         Candidate(name, lambda _, search=search: repeat(search), times * len(atoms))
         for name, search in (
-            ("ours", lambda: neighbors.within_cutoff(positions, cell, CUTOFF)),
+            ("ours", lambda: within_cutoff(positions, cell, CUTOFF)),
             ("ASE", lambda: neighbor_list("ijS", atoms, CUTOFF)),
         )
     ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         elements,
         engines,
         figures,
+        losses,
         md,
         models,
         ops,
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     )
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
+    from jphys.losses import Objective
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
+    from jphys.reliability.vibrations import vibrations
     from jphys.second_derivatives import hessians
     from jphys.training.config import TrainConfig
     from jphys.training.fit import train
@@ -42,6 +45,7 @@ __all__ = [
     "Dynamics",
     "Graph",
     "MessagePassingConfig",
+    "Objective",
     "Potential",
     "TrainConfig",
     "TransformerConfig",
@@ -62,6 +66,7 @@ __all__ = [
     "hessian",
     "hessians",
     "load",
+    "losses",
     "make_graph",
     "make_potential",
     "md",
@@ -76,11 +81,13 @@ __all__ = [
     "train",
     "training",
     "units",
+    "vibrations",
 ]
 
 _HOME = {
     "Calculator": "jphys.calculator",
     "MessagePassingConfig": "jphys.models",
+    "Objective": "jphys.losses",
     "Potential": "jphys.models.potential",
     "TrainConfig": "jphys.training.config",
     "TransformerConfig": "jphys.models",
@@ -95,6 +102,7 @@ _HOME = {
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
     "train": "jphys.training.fit",
+    "vibrations": "jphys.reliability.vibrations",
 }
 __getattr__ = _attributes(__name__, _HOME)
 

@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 
+__all__ = ["all_images", "all_pairs", "heights", "within_cutoff"]
+
 FEW = 10_000
 """So many pairs of an atom and an end of an edge are all measured: a tree takes longer to build."""
 SLACK = 1e-6

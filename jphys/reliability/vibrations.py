@@ -9,13 +9,33 @@ from ase.data import atomic_masses
 
 from jphys.graph import Graph, with_positions
 from jphys.reliability.surface import finite_or_none, surface_of
+from jphys.second_derivatives import hessians
 from jphys.units import WAVENUMBER
 
-__all__ = ["BANDS", "compare_frequencies", "frequencies", "numerical_hessians"]
+__all__ = ["BANDS", "compare_frequencies", "frequencies", "numerical_hessians", "vibrations"]
 
 BANDS = (0.0, 300.0, 700.0, 1100.0, 1700.0, 2600.0, 4200.0)  # cm⁻¹
 SOFT = 100.0  # cm⁻¹; softer modes say little one by one
 IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary
+
+
+def vibrations(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> list[np.ndarray]:
+    """Harmonic wavenumbers of many molecules at rest, by Hessians of a few shapes: see `frequencies`.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        graphs: m molecules at minima or saddles of the surface, as `relax` returns them.
+        chunk: molecules per device call.
+
+    Returns:
+        m arrays (3n − 6,) cm⁻¹, ascending, imaginary ones negative.
+    """
+    found = []
+    for graph, matrix in zip(graphs, hessians(potential, params, graphs, chunk=chunk), strict=True):
+        size = 3 * len(graph.nodes.species)
+        found.append(frequencies(graph.nodes.species, graph.nodes.positions, matrix.reshape(size, size)))
+    return found
 
 
 def numerical_hessians(

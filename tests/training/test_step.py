@@ -177,6 +177,7 @@ print(json.dumps({"devices": jax.device_count(), "losses": found}))
 """
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_four_devices_give_the_losses_of_one():
     """In a process of its own, with four virtual devices; the incomplete batch is among the five."""
