@@ -1,6 +1,7 @@
 """Displacements belong to their structures and are distributed as they say."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -14,13 +15,22 @@ KEY = jax.random.key(5)
 NOISY = Displacements(noise=0.2, noise_varies=True, still=0.2)
 
 
+@partial(jax.jit, static_argnums=0)
+def draw(config, key, labels, graph, small):
+    return config.draw(key, labels, graph, N_ATOM, small=small)
+
+
+def drawn(config, labels, graph, *, key=KEY, small=False):
+    return np.asarray(draw(config, key, labels, graph, small))
+
+
 @pytest.mark.parametrize("config", [NOISY, PHYSICS.displacements], ids=["noise", "physics"])
 def test_noise_belongs_to_the_structure(dataset, config):
     """Another place, other neighbours, another amount of padding: the same displacement."""
     config, found = dataclasses.replace(config, still=0.0), {}
     for chosen, room in (([4, -1, 7, 2], 4), ([2, 0, 4], 9)):
         graph, labels = batch_of(dataset, chosen, room)
-        delta = np.asarray(config.draw(KEY, labels, graph, N_ATOM))
+        delta = drawn(config, labels, graph)
         assert not delta[~np.asarray(graph.nodes.mask)].any()
         for place, nodes in zip([*chosen, -1], of_each(graph)):
             if place in found:
@@ -29,7 +39,7 @@ def test_noise_belongs_to_the_structure(dataset, config):
                 found[place] = delta[nodes]
     moved = [np.abs(delta).max() > 1e-3 for delta in found.values()]  # thermal: at times along no mode
     assert len(found) == 4 and sum(moved) >= 2
-    other = config.draw(jax.random.key(6), labels, graph, N_ATOM)
+    other = drawn(config, labels, graph, key=jax.random.key(6))
     assert np.abs(np.asarray(other) - delta).max() > 1e-2
 
 
@@ -92,14 +102,14 @@ def test_soft_modes_often_move_alone(thermal_amplitudes):
 def test_a_small_displacement_is_a_fifth_and_never_none(dataset):
     graph, labels = batch_of(dataset, [4, 7, 2])
     config = dataclasses.replace(NOISY, still=0.0)
-    whole = np.asarray(config.draw(KEY, labels, graph, N_ATOM))
+    whole = drawn(config, labels, graph)
     flags = np.array([True, False, False, False])
     nodes = of_each(graph)
-    some = np.asarray(config.draw(KEY, labels, graph, N_ATOM, small=flags))
+    some = drawn(config, labels, graph, small=flags)
     np.testing.assert_allclose(some[nodes[0]], 0.2 * whole[nodes[0]], atol=1e-6)
     np.testing.assert_array_equal(some[nodes[1]], whole[nodes[1]])
     still = dataclasses.replace(config, still=1.0)
-    some = np.asarray(still.draw(KEY, labels, graph, N_ATOM, small=flags))
+    some = drawn(still, labels, graph, small=flags)
     assert [bool(np.any(some[own])) for own in nodes] == [True, False, False, False]
 
 

@@ -29,7 +29,7 @@ from jphys.training.config import TrainConfig
 from jphys.training.loop import train
 from jphys.training.setup import prepare
 
-model = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8, terms=("pair",))
+model = TransformerConfig(channels=8, heads=2, blocks=1, n_basis=8)
 config = TrainConfig(
     objective="energy-only",
     structures=40,
