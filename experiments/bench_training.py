@@ -25,7 +25,6 @@ from bench_steps import Candidate, full_batch, measure, summarise
 from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
-from jphys.data.loader import budget_for
 from jphys.data.structures import Structures, take
 from jphys.losses import ENERGY_ONLY, OBJECTIVES, Objective
 from jphys.models import TransformerConfig
@@ -86,10 +85,8 @@ def our_run(config: BenchConfig, structures: Structures, losses: Objective, read
 def with_adamw(run: Run) -> Run:
     """The run with the peer's optimiser in place of ours."""
     optimizer = stacked(optax.chain(optax.clip_by_global_norm(run.config.clip), optax.adamw(1e-3)))
-    budget, sizes = budget_for(run.dataset, run.plan), run.data.train.structures.n_atoms
-    step = make_step(
-        run.potential, run.losses, optimizer, budget, int(sizes.max()), run.config.average, run.mesh
-    )
+    n_atom = int(run.data.train.structures.n_atoms.max())
+    step = make_step(run.potential, run.losses, optimizer, n_atom, run.config.average, run.mesh)
     params = jax.tree.map(jax.numpy.copy, run.state.params)
     return dataclasses.replace(run, step=step, state=start_state(params, optimizer))
 
@@ -100,10 +97,10 @@ def our_candidate(name: str, run: Run) -> Candidate:
 
     def step(number: int) -> None:
         nonlocal state
-        state, report = run.step(state, run.dataset, run.plan[number % len(run.plan)], run.key)
+        state, report = run.step(state, run.batches[number % len(run.batches)], run.key)
         jax.block_until_ready((state, report))
 
-    return Candidate(name, step, full_batch(run.plan))
+    return Candidate(name, step, full_batch(run.batches.plan))
 
 
 def main() -> None:
@@ -126,7 +123,7 @@ def main() -> None:
         run = made["energy+forces, atoms"]
         candidates.append(our_candidate("energy+forces, atoms, AdamW", with_adamw(run)))
         candidates += [
-            Candidate(f"torchmd-net {kind}", peer_torchmd_net.start(kind, run), full_batch(run.plan))
+            Candidate(f"torchmd-net {kind}", peer_torchmd_net.start(kind, run), full_batch(run.batches.plan))
             for kind in peer_torchmd_net.KINDS
         ]
     measure(candidates, config.rounds, config.steps)

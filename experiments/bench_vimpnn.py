@@ -96,7 +96,7 @@ def training(name: str, model: dict[str, Any], points: ScaledSet) -> Candidate:
 
     def step(number: int) -> None:
         nonlocal state
-        state, report = run.step(state, run.dataset, run.plan[number % len(run.plan)], run.key)
+        state, report = run.step(state, run.batches[number % len(run.batches)], run.key)
         jax.block_until_ready(report)
 
     return Candidate(f"{name}, training", step, run.config.batch_size)

@@ -34,7 +34,7 @@ def start(kind: str, run: Any) -> Callable[[int], None]:
         run: of `jphys.training.setup.prepare`; width, depth, heads, basis and cutoff are its model's.
     """
     ours, arrays = run.config.model, {}
-    for number, chosen in enumerate(run.plan):
+    for number, chosen in enumerate(run.batches.plan):
         arrays |= {f"{name}{number}": array for name, array in batch(run, chosen).items()}
     file = Path(tempfile.mkdtemp(prefix="peer-")) / "batches.npz"
     np.savez(file, **arrays)

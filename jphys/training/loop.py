@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from jphys import checkpoint, runs
@@ -47,13 +46,13 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
         valid = part_graphs(run.potential, run.data.valid)
         compiled: set[str] = set()  # what a metrics record holds is compiled where it first comes
         saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)
-        with tqdm(total=len(run.plan), initial=done, unit="step", desc="compiling", mininterval=2) as bar:
-            while done < len(run.plan) and not finished:
+        with tqdm(total=len(run.batches), initial=done, unit="step", desc="compiling", mininterval=2) as bar:
+            while done < len(run.batches) and not finished:
                 epoch = done // run.steps_per_epoch
                 end = min(done + config.log_every, (epoch + 1) * run.steps_per_epoch)
                 state, record = segment(run, state, done, end)
                 ends_epoch, done = end == (epoch + 1) * run.steps_per_epoch, end
-                finished = done == len(run.plan)
+                finished = done == len(run.batches)
                 record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - started}
                 if finished or (ends_epoch and (epoch + 1) % config.validate_every == 0):
                     average = jax.device_get(state.average)  # for one device, as `checkpoint.load` gives it
@@ -79,7 +78,7 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
                     saved = time.monotonic()
                 if late:
                     break
-    return finished or done == len(run.plan)
+    return finished or done == len(run.batches)
 
 
 def agreed(*decisions: bool) -> tuple[bool, ...]:
@@ -112,10 +111,9 @@ def segment(run: Run, state: TrainState, start: int, end: int):
     Returns:
         The new state, and the mean losses and gradient norm as a metrics record.
     """
-    spread = NamedSharding(run.mesh, PartitionSpec("data"))
     reports: list[StepReport] = []
     for number in range(start, end):
-        state, report = run.step(state, run.dataset, jax.device_put(run.plan[number], spread), run.key)
+        state, report = run.step(state, run.batches[number], run.key)
         reports.append(report)
     fetched = jax.device_get(reports)
     check_finite(run, fetched, start)
@@ -132,7 +130,7 @@ def check_finite(run: Run, reports: list[StepReport], start: int) -> None:
     for number, report in enumerate(reports, start):
         if np.isfinite(report.losses["total"]) and np.isfinite(report.gradient_norm):
             continue
-        chosen = run.plan[number].reshape(-1)
+        chosen = run.batches.members(number)
         guilty = chosen[~report.finite & (chosen >= 0)]
         suspects = np.unique(guilty if len(guilty) else chosen[chosen >= 0])
         names = ", ".join(run.data.train.structures.name[suspects])

@@ -6,11 +6,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jphys.data.loader import Dataset, budget_for, make_dataset, plan_epoch
+from jphys.data.loader import make_dataset, plan_epoch
 from jphys.data.structures import Structures, graphs, take
 from jphys.losses import Need, Objective
 from jphys.models import ModelConfig, Potential, make_potential
 from jphys.models.potential import Params
+from jphys.training.batches import Resident, resident
 from jphys.training.config import TrainConfig, check_heads, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
 from jphys.training.parts import Data, split_data, trained_on
@@ -27,8 +28,7 @@ class Run:
     losses: Objective
     data: Data
     potential: Potential
-    dataset: Dataset
-    plan: np.ndarray  # (epochs · batches, n_shards, batch_size / n_shards) structure numbers
+    batches: Resident  # of all epochs
     steps_per_epoch: int
     state: TrainState
     step: Step
@@ -124,23 +124,21 @@ def prepare(
     epochs = [
         plan_epoch(sizes, config.batch_size, shards, config.seed, epoch) for epoch in range(config.epochs)
     ]
-    plan, everywhere = np.concatenate(epochs), NamedSharding(mesh, PartitionSpec())
-    budget = budget_for(dataset, plan)
+    batches = resident(dataset, np.concatenate(epochs), mesh)
     if init is None:
         params = start_parameters(potential, data.train.structures, config.seed)
     else:
         params = jax.tree.map(np.array, init[1])  # copies: the step gives the memory of its state away
-    optimizer = make_optimizer(config, len(plan))
-    step = make_step(potential, losses, optimizer, budget, int(sizes.max()), config.average, mesh)
+    optimizer = make_optimizer(config, len(batches))
+    step = make_step(potential, losses, optimizer, int(sizes.max()), config.average, mesh)
     return Run(
         config=config,
         losses=losses,
         data=data,
         potential=potential,
-        dataset=jax.device_put(dataset, everywhere),
-        plan=plan,
+        batches=batches,
         steps_per_epoch=len(epochs[0]),
-        state=jax.device_put(start_state(params, optimizer), everywhere),
+        state=jax.device_put(start_state(params, optimizer), NamedSharding(mesh, PartitionSpec())),
         step=step,
         key=jax.random.key(config.seed),
         mesh=mesh,

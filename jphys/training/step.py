@@ -11,8 +11,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jphys.data.loader import Budget, Dataset, take_batch
 from jphys.losses import Objective
+from jphys.training.batches import Batch
 
 __all__ = ["make_step", "start_state"]
 
@@ -32,18 +32,18 @@ class StepReport(NamedTuple):
 
     losses: dict[str, jax.Array]  # () each, unweighted means, and their weighted sum "total"
     gradient_norm: jax.Array  # ()
-    finite: jax.Array  # (batch_size,) bool, per structure in the order of the plan
+    finite: jax.Array  # (batch_size,) bool, per structure in the order of the batch
 
 
 @dataclasses.dataclass
 class Step:
-    """A compiled step: (state, dataset, chosen, key) -> (state, StepReport)."""
+    """A compiled step: (state, batch, key) -> (state, StepReport)."""
 
     compiled: Callable[..., tuple[TrainState, StepReport]]
     n_compilations: int = 0  # programs that it was compiled into so far
 
-    def __call__(self, state: TrainState, dataset: Dataset, chosen, key) -> tuple[TrainState, StepReport]:
-        return self.compiled(state, dataset, chosen, key)
+    def __call__(self, state: TrainState, batch: Batch, key) -> tuple[TrainState, StepReport]:
+        return self.compiled(state, batch, key)
 
 
 def data_mesh() -> Mesh:
@@ -57,19 +57,16 @@ def start_state(params, optimizer) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, copy, optimizer.init(params), jnp.ones(()))
 
 
-def make_step(
-    potential, objective: Objective, optimizer, budget: Budget, n_atom: int, decay: float, mesh: Mesh
-) -> Step:
+def make_step(potential, objective: Objective, optimizer, n_atom: int, decay: float, mesh: Mesh) -> Step:
     """The step of a run, to be compiled once.
 
     Args:
         potential: the model.
         objective: the losses.
         optimizer: an optax transformation.
-        budget: static sizes of one shard.
         n_atom: atoms of the largest structure.
         decay: of the parameter average, at most; it starts faster.
-        mesh: the shards of `chosen` (n_shards, k) are spread over its data axis.
+        mesh: the shards of a batch are spread over its data axis.
 
     A step with a non-finite loss or gradient leaves the state as it was.
     """
@@ -79,30 +76,28 @@ def make_step(
     @partial(
         jax.shard_map,
         mesh=mesh,
-        in_specs=(everywhere, everywhere, spread, everywhere),
-        out_specs=(everywhere, spread),
+        in_specs=(everywhere, spread, everywhere),
+        out_specs=(everywhere, everywhere, spread),
     )
-    def sums(params, dataset, chosen, key):
-        graph, labels = take_batch(dataset, chosen[0], budget)
-        before = jax.lax.axis_index("data") * len(chosen[0])  # places of the batch on other devices
-        labels = labels._replace(place=jnp.where(labels.place < 0, -1, labels.place + before))
+    def sums(params, batch: Batch, key):
+        graph, labels = jax.tree.map(lambda rows: rows[0], batch)  # of this device
         found = objective(potential, params, graph, labels, n_atom=n_atom, key=key)
         finite = jnp.stack([jnp.isfinite(values) for values in found.values()]).all(axis=0)
-        return jax.lax.psum({name: jnp.sum(v) for name, v in found.items()}, "data"), finite[:-1]
+        totals = {name: jnp.sum(values) for name, values in found.items()}
+        return *jax.lax.psum((totals, jnp.sum(labels.index >= 0)), "data"), finite[:-1]
 
-    def loss(params, dataset, chosen, key):
-        totals, finite = sums(params, dataset, chosen, key)
-        count = jnp.maximum(jnp.sum(chosen >= 0), 1)
-        means = {name: value / count for name, value in totals.items()}
+    def loss(params, batch: Batch, key):
+        totals, count, finite = sums(params, batch, key)
+        means = {name: value / jnp.maximum(count, 1) for name, value in totals.items()}
         total = objective.total(means)
         return total, (means | {"total": total}, finite)
 
     @partial(jax.jit, donate_argnums=0)
-    def step(state: TrainState, dataset: Dataset, chosen, key):
+    def step(state: TrainState, batch: Batch, key):
         made.n_compilations += 1  # this line runs once per trace
         step_key = jax.random.fold_in(key, state.step)
         (total, (means, finite)), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.params, dataset, chosen, step_key
+            state.params, batch, step_key
         )
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

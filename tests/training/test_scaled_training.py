@@ -64,8 +64,8 @@ def test_a_run_learns_and_compiles_once(finished, data):
     assert potential.config.energy_scale == pytest.approx(
         np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
     )
-    assert len(run.dataset.stored.edges.counts) == len(data.train.energy)
-    np.testing.assert_array_equal(run.dataset.stored.edges.counts, 2 * data.train.structures.n_bonds)
+    assert len(run.batches.dataset.stored.edges.counts) == len(data.train.energy)
+    np.testing.assert_array_equal(run.batches.dataset.stored.edges.counts, 2 * data.train.structures.n_bonds)
 
 
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_path):
@@ -105,7 +105,7 @@ def test_the_factor_scales_the_updates(data):
     moved = []
     for factor in (1.0, 0.5):
         copy = jax.tree.map(jnp.copy, run.state)
-        state, _ = run.step(copy._replace(rate=jnp.float32(factor)), run.dataset, run.plan[0], run.key)
+        state, _ = run.step(copy._replace(rate=jnp.float32(factor)), run.batches[0], run.key)
         moved.append(jax.tree.map(lambda new, old: np.asarray(new) - old, state.params, start))
     whole, half = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)]) for tree in moved)
     np.testing.assert_allclose(half, 0.5 * whole, rtol=2e-3, atol=2e-7)
@@ -134,8 +134,8 @@ def test_the_losses_of_stable_structures_train_it_too():
     config = TrainConfig(epochs=1, batch_size=8, structures=40, model=MODEL, losses=losses)
     run = prepare(config, load_small())
     before = jax.device_get(run.state.params)
-    state, _ = run.step(run.state, run.dataset, run.plan[0], run.key)  # the warm-up starts at zero
-    state, report = run.step(state, run.dataset, run.plan[1], run.key)
+    state, _ = run.step(run.state, run.batches[0], run.key)  # the warm-up starts at zero
+    state, report = run.step(state, run.batches[1], run.key)
     names = {"energy", "zero_force", "bound", "restore", "curvature", "diatomics", "total"}
     assert set(report.losses) == names
     assert np.isfinite(report.gradient_norm) and all(np.isfinite(v) for v in report.losses.values())

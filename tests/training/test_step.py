@@ -15,12 +15,13 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jphys.compiling import quick_environment
-from jphys.data.loader import budget_for, make_dataset, plan_epoch, take_batch
+from jphys.data.loader import make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.losses import OBJECTIVES, Need, Objective
 from jphys.losses.displacements import Displacements
 from jphys.models import TransformerConfig, make_potential
+from jphys.training.batches import resident
 from jphys.training.step import data_mesh, make_step, start_state
 
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, max_z=9)
@@ -30,15 +31,14 @@ N_ATOM, BATCH = 8, 4
 
 @pytest.fixture(scope="module")
 def parts():
-    """Dataset of eleven molecules, plan of two epochs, budget and fresh parameters."""
+    """Batches of two epochs over eleven molecules, and fresh parameters."""
     small = load_small()
     chosen = take(small, np.flatnonzero(small.n_atoms <= N_ATOM)[:11])
     dataset = make_dataset(chosen, np.linspace(-1, 1, 11), cutoff=4.0, margin=1.0, with_prior=False)
     plan = np.concatenate([plan_epoch(chosen.n_atoms, BATCH, 1, 0, epoch) for epoch in range(2)])
-    budget = budget_for(dataset, plan)
-    graph, _ = jax.jit(lambda rows: take_batch(dataset, rows, budget))(plan[0, 0])
-    dataset = jax.device_put(dataset, EVERYWHERE)
-    return dataset, plan, budget, jax.jit(make_potential(CONFIG).init)(jax.random.key(0), graph)
+    batches = resident(dataset, plan, data_mesh())
+    graph = jax.tree.map(lambda rows: rows[0], batches[0].graph)
+    return batches, make_potential(CONFIG).init(jax.random.key(0), graph)
 
 
 def as_numpy(tree):
@@ -59,9 +59,8 @@ def sgd():
 
 
 @pytest.fixture(scope="module")
-def step(parts, sgd):
+def step(sgd):
     """One step with plain gradient descent, and how often its energy was traced."""
-    _, _, budget, _ = parts
     potential, traces = make_potential(CONFIG), []
 
     def energy(params, graph):
@@ -69,18 +68,18 @@ def step(parts, sgd):
         return potential.energy(params, graph)
 
     counted = dataclasses.replace(potential, energy=energy)
-    return make_step(counted, OBJECTIVE, sgd, budget, N_ATOM, 0.9, data_mesh()), traces
+    return make_step(counted, OBJECTIVE, sgd, N_ATOM, 0.9, data_mesh()), traces
 
 
 def test_one_compilation_serves_all_batches(parts, step, sgd):
-    dataset, plan, _, params = parts
+    batches, params = parts
     run, traces = step
     state, counts = fresh(params, sgd), []
-    for chosen in plan[:4]:
-        state, report = run(state, dataset, chosen, jax.random.key(1))
+    for number in range(4):
+        state, report = run(state, batches[number], jax.random.key(1))
         assert np.isfinite(report.losses["total"]) and np.asarray(report.finite).all()
         counts.append(len(traces))
-    assert any(np.any(chosen < 0) for chosen in plan[:4])  # an incomplete batch was among them
+    assert (batches.plan[:4] < 0).any()  # an incomplete batch was among them
     assert counts[0] > 0 and counts == [counts[0]] * 4 and int(state.step) == 4
 
 
@@ -88,14 +87,14 @@ def test_losses_gradient_and_averages(parts, step, sgd):
     """λ-weighted means over the real structures; p − 0.001 g; average r·a + (1 − r)·p with
     r = min(0.9, (1 + n)/(10 + n)).
     """
-    dataset, plan, budget, params = parts
+    batches, params = parts
     state = fresh(params, sgd)
     average, now, potential = as_numpy(params), params, make_potential(CONFIG)
-    chosen = jnp.asarray(plan[2, 0])
+    chosen = jnp.asarray(batches.plan[2, 0])
     assert np.sum(chosen >= 0) == 3
 
     def total(params, n):
-        graph, labels = take_batch(dataset, chosen, budget)
+        graph, labels = take_batch(batches.dataset, chosen, batches.budget)
         key = jax.random.fold_in(jax.random.key(1), n)
         found = OBJECTIVE(potential, params, graph, labels, n_atom=N_ATOM, key=key)
         means = {name: values.sum() / 3 for name, values in found.items()}
@@ -104,7 +103,7 @@ def test_losses_gradient_and_averages(parts, step, sgd):
     gradient_of = jax.jit(jax.value_and_grad(total, has_aux=True))
     for n in range(3):
         (expected, means), gradient = gradient_of(now, n)
-        state, report = step[0](state, dataset, chosen[None], jax.random.key(1))
+        state, report = step[0](state, batches[2], jax.random.key(1))
         assert float(report.losses["total"]) == pytest.approx(float(expected), rel=1e-4)
         for name, value in means.items():
             assert float(report.losses[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-7)
@@ -124,17 +123,17 @@ def test_losses_gradient_and_averages(parts, step, sgd):
 
 
 def test_a_broken_structure_leaves_the_state_alone_and_is_named(parts, step, sgd):
-    dataset, plan, _, params = parts
-    chosen = plan[0]
-    broken = int(chosen[0, 2])
-    bad = dataset._replace(energy=dataset.energy.at[broken].set(np.nan))
+    batches, params = parts
+    broken = int(batches.members(0)[2])
+    energy = batches.dataset.energy.at[broken].set(np.nan)
+    bad = dataclasses.replace(batches, dataset=batches.dataset._replace(energy=energy))
     state = fresh(params, sgd)
     before = as_numpy(state)
-    state, report = step[0](state, bad, chosen, jax.random.key(1))
+    state, report = step[0](state, bad[0], jax.random.key(1))
     assert np.isnan(report.losses["total"])
     np.testing.assert_array_equal(report.finite, np.arange(BATCH) != 2)
     jax.tree.map(np.testing.assert_array_equal, as_numpy(state), before)
-    state, report = step[0](state, dataset, chosen, jax.random.key(1))
+    state, report = step[0](state, batches[0], jax.random.key(1))
     assert np.asarray(report.finite).all() and int(state.step) == 1
 
 
@@ -142,13 +141,14 @@ SCRIPT = """
 import json, sys
 import jax, numpy as np
 from jax.sharding import Mesh
-from jphys.data.loader import budget_for, make_dataset, plan_epoch, take_batch
+from jphys.data.loader import make_dataset, plan_epoch, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
 from jphys.models import TransformerConfig, make_potential
 from jphys.losses import OBJECTIVES
 from jphys.training.config import TrainConfig
 from jphys.training.optimizer import make_optimizer
+from jphys.training.batches import resident
 from jphys.training.step import make_step, start_state
 
 small = load_small()
@@ -159,17 +159,16 @@ found = {}
 for count in (1, 4):
     mesh = Mesh(np.array(jax.devices()[:count]), ("data",))
     plan = np.concatenate([plan_epoch(chosen.n_atoms, 8, count, 0, epoch) for epoch in range(2)])
-    budget = budget_for(dataset, plan)
-    graph, _ = take_batch(dataset, plan[0, 0], budget)
-    params = jax.jit(potential.init)(jax.random.key(0), graph)
+    batches = resident(dataset, plan, mesh)
+    graph = jax.tree.map(lambda rows: np.asarray(rows)[0], batches[0].graph)
+    params = potential.init(jax.random.key(0), graph)
     optimizer = make_optimizer(TrainConfig(learning_rate=1e-3, weight_decay=1e-4, clip=1.0), 50)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = jax.device_put(jax.device_get(start_state(params, optimizer)), everywhere)
-    there = jax.device_put(dataset, everywhere)
-    step = make_step(potential, OBJECTIVES["physics"], optimizer, budget, 8, 0.9, mesh)
+    step = make_step(potential, OBJECTIVES["physics"], optimizer, 8, 0.9, mesh)
     rows = []
-    for batch in plan[:5]:
-        state, report = step(state, there, batch, jax.random.key(3))
+    for number in range(5):
+        state, report = step(state, batches[number], jax.random.key(3))
         rows.append({name: float(value) for name, value in report.losses.items()})
         rows[-1]["norm"] = float(report.gradient_norm)
     found[count] = rows
