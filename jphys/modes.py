@@ -21,12 +21,19 @@ from jphys.prior import (
     rotor_stiffness,
     torsion_vectors,
 )
-from jphys.ragged import Ragged, take_rows
+from jphys.ragged import Ragged, make_ragged, take_rows
 
 __all__ = ["Modes", "prior_hessian", "prior_modes"]
 
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
 LINEAR = np.deg2rad(170.0)  # angles above it bend in two directions
+
+
+class StoredModes(NamedTuple):
+    """Modes of many structures, each in its own size; rigid motions are left out."""
+
+    vectors: Ragged  # rows: the matrix (3 atoms, modes) of a structure, row after row
+    curvatures: Ragged  # rows: () eV/Å², ascending
 
 
 class Modes(NamedTuple):
@@ -100,8 +107,8 @@ def prior_hessian(stable, prior: Prior):
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
-def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) -> Modes:
-    """Modes of every structure of a data set.
+def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) -> StoredModes:
+    """Modes of every structure of a data set, to be taken by `take_modes`.
 
     Args:
         nodes: rows (Nodes) per structure.
@@ -118,14 +125,42 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) ->
         return jnp.linalg.eigh(prior_hessian(stable, prior))
 
     compiled = jax.jit(jax.vmap(one))
-    m = len(nodes.counts)
-    found = []
-    for start in range(0, m, chunk):
-        index = np.minimum(np.arange(start, start + chunk), m - 1)
-        found.append(jax.device_get(compiled(index)))
-    curvatures, vectors = (np.concatenate([each[k] for each in found])[:m] for k in range(2))
-    real = curvatures > RIGID
-    return Modes(jnp.asarray(vectors), jnp.asarray(np.where(real, curvatures, 0.0)), jnp.asarray(real))
+    counts = np.asarray(nodes.counts)
+    matrices, curvatures = [], []
+    for start in range(0, len(counts), chunk):
+        index = np.minimum(np.arange(start, start + chunk), len(counts) - 1)
+        values, vectors = jax.device_get(compiled(index))
+        for number in range(min(chunk, len(counts) - start)):
+            real = values[number] > RIGID
+            matrices.append(vectors[number, : 3 * counts[start + number], real].T.ravel())
+            curvatures.append(values[number, real])
+    return StoredModes(make_ragged(matrices), make_ragged(curvatures))
+
+
+def take_modes(stored: StoredModes, chosen, n: int) -> Modes:
+    """Modes of the structures `chosen` (k,), −1 for none, padded to n coordinates. Runs under jit.
+
+    The modes of each are its last columns: they ascend.
+    """
+    chosen, column = jnp.asarray(chosen), jnp.arange(n)
+
+    def span(part: Ragged):
+        return (jnp.where(chosen >= 0, rows[chosen], 0)[:, None] for rows in (part.starts, part.counts))
+
+    (first, size), (first_mode, n_mode) = span(stored.vectors), span(stored.curvatures)
+    mode = column - (n - n_mode)  # (k, n), negative where a column holds none
+    curvatures = _rows_or_zero(stored.curvatures.rows, first_mode + mode, mode >= 0)
+    row = column * n_mode  # (k, n), where the row of each coordinate begins
+    inside = (mode >= 0)[:, None] & (row < size)[..., None]
+    vectors = _rows_or_zero(stored.vectors.rows, (first + row)[..., None] + mode[:, None], inside)
+    return Modes(vectors, curvatures, curvatures > 0)
+
+
+def _rows_or_zero(rows, where, flags):
+    """rows[where] where flagged, 0 elsewhere."""
+    if not len(rows):
+        return jnp.zeros(flags.shape)
+    return jnp.where(flags, rows[jnp.where(flags, where, 0)], 0.0)
 
 
 def _take_terms(ragged: Ragged, index, budget: int) -> Terms:

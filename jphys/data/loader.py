@@ -13,7 +13,7 @@ from jphys.data.structures import Structures, graphs
 from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Graph, with_edges
 from jphys.losses.base import Labels
-from jphys.modes import Modes, prior_modes
+from jphys.modes import StoredModes, prior_modes, take_modes
 from jphys.prior import Prior, Terms, make_prior
 from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
 
@@ -27,6 +27,7 @@ class Budget:
     n_node: int
     n_edge: int
     n_graph: int
+    n_atom: int  # of the largest structure of the data set
     n_term: tuple[int, ...] = ()
 
 
@@ -36,7 +37,7 @@ class Dataset(NamedTuple):
     stored: packing.Stored
     forces: Ragged | None  # rows: (3,) eV/Å, labels
     terms: tuple[Ragged, ...] | None  # per field of Prior; rows: atoms (within the structure), stiffness
-    modes: Modes | None  # of the prior, per structure
+    modes: StoredModes | None  # of the prior
     sides: Sides | None  # of the acyclic bonds, per structure
     energy: jax.Array | np.ndarray  # (m,) eV, relative
     scale: jax.Array | None  # (m,) relative to the stable distances
@@ -136,6 +137,7 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
         n_node=largest_total(np.asarray(dataset.stored.nodes.counts), batches) + 1,
         n_edge=max(largest_total(np.asarray(dataset.stored.edges.counts), batches), 1),
         n_graph=batches.shape[-1] + 1,
+        n_atom=int(np.max(dataset.stored.nodes.counts)),
         n_term=n_term,
     )
 
@@ -149,10 +151,12 @@ def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]
         forces = rows.rows * rows.mask[:, None]
     if dataset.terms is not None:
         terms = _take_prior(dataset.terms, chosen, packed.first, budget)
-    modes, sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), (dataset.modes, dataset.sides))
+    places = jnp.append(chosen, -1)
+    modes = None if dataset.modes is None else take_modes(dataset.modes, places, 3 * budget.n_atom)
+    sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.sides)
     labels = Labels(
         energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
-        index=jnp.append(chosen, -1),
+        index=places,
         place=jnp.append(jnp.arange(len(chosen)), -1),
         local=packed.local,
         forces=forces,

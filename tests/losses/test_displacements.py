@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from jax.typing import ArrayLike
 from small_batches import N_ATOM, batch_of, of_each
 
 from jphys.losses import PHYSICS
@@ -20,7 +21,7 @@ def draw(config, key, labels, graph, small):
     return config.draw(key, labels, graph, N_ATOM, small=small)
 
 
-def drawn(config, labels, graph, *, key=KEY, small=False):
+def drawn(config, labels, graph, *, key=KEY, small: ArrayLike = False):
     return np.asarray(draw(config, key, labels, graph, small))
 
 
