@@ -13,6 +13,7 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import Structures, graphs, take
 from jphys.graph import batch, pad, validate
 from jphys.models import TransformerConfig, make_potential
+from jphys.modes import take_modes
 from jphys.prior import Prior, make_prior
 
 CONFIG = TransformerConfig(channels=16, blocks=1, heads=4, n_basis=6, cutoff=4.0, bond_mask=True)
