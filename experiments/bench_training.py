@@ -4,7 +4,7 @@
     python experiments/bench_training.py --peer torchmd-net     # after: pip install torch torchmd-net
 
 Steps of all candidates are interleaved in one run, on the shipped QM9 subset. Compared are medians over the
-rounds of a round's mean. The peer runs in a process of its own, with the C library's own allocation, and takes
+rounds of a round's mean. The peer runs in a process of its own, with the C library's own allocation; it takes
 the same batches with the same width, depth, basis, heads, cutoff and optimiser (AdamW); against it our energy
 is read out from the atoms alone. Compile times include the first step.
 """
