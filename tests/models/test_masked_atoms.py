@@ -11,6 +11,7 @@ import jphys
 from jphys import elements
 from jphys.graph import hide_atoms, make_graph
 from jphys.models import TransformerConfig, make_potential
+from jphys.models.transformer import make_transformer
 
 CONFIG = TransformerConfig(channels=16, blocks=2, heads=4, n_basis=6, cutoff=4.0, max_z=14)
 CONFIGS = {
@@ -32,14 +33,12 @@ def logits(request):
         [[0, 0.4, 0], [1.2, 0.2, 0], [-0.9, -0.6, 0], [-0.4, 1.4, 0], [-0.7, -1.5, -0.2], [-1.9, -0.4, 0.2]]
     )
 
-    logits_of = potential.head("element_logits")
-    assert logits_of is not None
-    score = jax.jit(logits_of)
+    score = potential.head("element_logits")
 
     def compute(params, species=SPECIES, bonds=BONDS, hidden=HIDDEN, fresh=False):
-        """`fresh` compiles anew: tables are constants of a compiled function."""
+        """`fresh` compiles anew: tables are constants of a compiled function, a potential's too."""
         graph = make_graph(species, positions, bonds=bonds)
-        function = jax.jit(lambda *args: logits_of(*args)) if fresh else score
+        function = jax.jit(make_transformer(potential.config).head("element_logits")) if fresh else score
         return np.asarray(function(params, hide_atoms(graph, hidden)))
 
     if trained:

@@ -21,7 +21,7 @@ SMALL = {"channels": 16, "heads": 4, "n_basis": 8, "cutoff": 3.5}
 RANDOM = {
     "pairs": TransformerConfig(**SMALL, blocks=1),
     "pairs, angles, torsions": TransformerConfig(**SMALL, blocks=1, terms=("angle", "torsion")),
-    "pairs, token, bonds": TransformerConfig(**SMALL, blocks=1, cls_token="full", bond_mask=True),
+    "pairs, token, bonds": TransformerConfig(**SMALL, blocks=2, cls_token="full", bond_mask=True),
     "atoms, bonds": TransformerConfig(**SMALL, blocks=1, readout="atoms", bond_mask=True),
     "token": TransformerConfig(**SMALL, blocks=1, readout="cls", cls_token="full"),
     "VIMPNN a.ii": MessagePassingConfig(**CHANNELS, strategy="a.ii"),
