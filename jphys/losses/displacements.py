@@ -49,7 +49,8 @@ class Displacements:
     soft: float = 0.5
     """eV/Å²; curvature added to every mode, so that the softest do not move by far more than the others."""
     both_ways: int = 8
-    """Of so many structures of a batch one is displaced both ways where a loss needs that."""
+    """Of so many structures of a batch one is displaced both ways where a loss needs that, and stands for all
+    of them: in batches that are no multiple of it, that loss counts for a little more."""
     small: float = 0.2
     """Of δ for it."""
 

@@ -67,7 +67,7 @@ def evaluate(
     if backward is not None:
         forces = known(points["backward"].forces, "forces")
         back = Backward(backward.graph, forces, backward.local, chosen, moved.both_ways)
-    if Need.PRIOR in needs:
+    if Need.PRIOR in needs and needs & DISPLACING:
         ways = [stable + delta, *([] if back is None else [stable - delta])]
         forth, *other = _prior_forces(ways, stable, labels)
         points["displaced"] = points["displaced"]._replace(prior_forces=forth)

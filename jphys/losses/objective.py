@@ -20,6 +20,9 @@ class Objective:
     """Losses with their weights, and how structures are displaced. A weight of 0 leaves a loss out.
 
     Another loss is one more field: here, or in a class derived from this one.
+
+    Raises:
+        ValueError: where no loss has a weight.
     """
 
     energy: EnergyLoss = dataclasses.field(default_factory=lambda: EnergyLoss(1.0))
@@ -42,6 +45,10 @@ class Objective:
     """Each auxiliary estimate (VIMPNN, sec. 4.3), without unit; for models that make them."""
     displacements: Displacements = dataclasses.field(default_factory=Displacements)
     """How structures are displaced for the losses that need it."""
+
+    def __post_init__(self):
+        if not self.losses:
+            raise ValueError("losses must have at least one with a weight, got 0 for all of them")
 
     @property
     def losses(self) -> dict[str, Loss]:

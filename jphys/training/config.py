@@ -194,6 +194,7 @@ def check_losses(objective: Objective, *, has_forces: bool, periodic: bool, stab
         absent[Need.FORCE_LABELS] = "data without force labels"
     if periodic:
         absent[Need.PRIOR] = "crystals: the classical prior is one of free molecules"
+        absent[Need.BOTH_WAYS] = "crystals: free molecules are displaced both ways"
     for name, loss in objective.losses.items():
         for need, data in absent.items():
             if need in loss.needs:

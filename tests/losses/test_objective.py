@@ -130,6 +130,7 @@ def test_one_of_eight_structures_is_displaced_both_ways_wherever_it_is(dataset):
         (lambda: ENERGY_ONLY.weighted(bound=-1.0), "weight must be finite and not negative, got -1.0"),
         (lambda: ForceLoss(float("nan")), "weight must be finite and not negative, got nan"),
         (lambda: MaskLoss(rate=1.5), "rate must be from 0 to 1, got 1.5"),
+        (lambda: ENERGY_ONLY.weighted(energy=0.0), "losses must have at least one with a weight"),
     ],
 )
 def test_impossible_losses(make, message):
