@@ -29,17 +29,23 @@ def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
 
     Unused rows and empty structures follow up to `n_rows` and `members`, where these are more: parts of other
     sizes then have the same static shape.
+
+    Raises:
+        ValueError: for 2³¹ rows or more, which int32 cannot number.
     """
     counts = np.array([len(jax.tree.leaves(part)[0]) for part in parts], np.int32)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
+    ends = np.cumsum(counts, dtype=np.int64)
+    if ends[-1] >= 2**31:
+        raise ValueError(f"parts must have fewer than 2**31 rows together, got {ends[-1]}")
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
     spare, empty = max(n_rows - counts.sum(), 0), np.zeros(max(members - len(parts), 0), np.int32)
 
     def join(*leaves):
         return np.concatenate([*leaves, np.zeros((spare, *leaves[0].shape[1:]), leaves[0].dtype)])
 
     rows = jax.tree.map(join, *parts)
-    ends = np.concatenate([starts, empty]), np.concatenate([counts, empty])
-    return jax.tree.map(jnp.asarray, Ragged(rows, *ends))
+    spans = np.concatenate([starts, empty]), np.concatenate([counts, empty])
+    return jax.tree.map(jnp.asarray, Ragged(rows, *spans))
 
 
 def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,12 @@ def test_take_rows_runs_under_jit_with_one_trace():
     np.testing.assert_array_equal(take(np.array([1, 0]))[:5], [3, 4, 0, 1, 2])
     np.testing.assert_array_equal(take(np.array([0, 0])), [0, 1, 2, 0, 1, 2])
     assert len(traces) == 1
+
+
+def test_more_rows_than_int32_can_number_are_refused():
+    part = np.broadcast_to(np.float32(0), 2**30)
+    with pytest.raises(ValueError, match=r"fewer than 2\*\*31 rows together, got 2147483648"):
+        make_ragged([part, part])
 
 
 def test_largest_total_over_batches():

@@ -1,5 +1,6 @@
 """What a loss is: its weight and settings, what it needs, and what it may look at."""
 
+import abc
 import dataclasses
 import enum
 import math
@@ -93,7 +94,7 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Loss:
+class Loss(abc.ABC):
     """A term of the objective: `weight` times the mean over the structures of what a call returns.
 
     Derive from it, with `needs`, `head` and the settings as fields; then make it a field of `Objective`, or
@@ -112,9 +113,9 @@ class Loss:
     def __post_init__(self):
         check(self, "finite and not negative", "weight")
 
+    @abc.abstractmethod
     def __call__(self, evaluation: Evaluation, labels: Labels, graph: Graph) -> jax.Array:
         """The loss of each structure (n_graph,), unweighted; padding counts 0."""
-        raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
 
 RULES: dict[str, Callable[[float], bool]] = {

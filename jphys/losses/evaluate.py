@@ -1,5 +1,7 @@
 """Everything that the losses of a batch look at, from one gradient of the energy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -54,15 +56,7 @@ def evaluate(
     pairs = draw_diatomics(potential, labels.index, pair_key) if Need.DIATOMICS in needs else None
     if pairs is not None:
         graphs["diatomics"] = pairs.graph
-    pushed = {"backward", "diatomics"}  # where forces are needed
-    if Need.FORCES_AT_REST in needs:
-        pushed.add("rest")
-    if needs & {Need.FORCES_DISPLACED, Need.BOTH_WAYS}:
-        pushed.add("displaced")
-    points = {}
-    for with_forces in (False, True):
-        chosen_graphs = {name: own for name, own in graphs.items() if (name in pushed) == with_forces}
-        points |= _surface(potential, params, chosen_graphs, with_forces=with_forces)
+    points = _points(potential, params, graphs, needs)
     back = None
     if backward is not None:
         forces = known(points["backward"].forces, "forces")
@@ -72,11 +66,6 @@ def evaluate(
         forth, *other = _prior_forces(ways, stable, labels)
         points["displaced"] = points["displaced"]._replace(prior_forces=forth)
         back = back and back._replace(prior_forces=other[0])
-
-    def uniform():
-        draw = jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(hide_key, index), (n_atom,)))
-        return draw(labels.index)[graph_of_node(graph), labels.local]
-
     return Evaluation(
         rest=points["rest"],
         displaced=points.get("displaced"),
@@ -84,8 +73,20 @@ def evaluate(
         diatomics=None if pairs is None else (pairs, known(points["diatomics"].forces, "forces")),
         config=potential.config,
         head=lambda name, seen: potential.head(name)(params, seen),
-        uniform=uniform,
+        uniform=functools.partial(_uniform, hide_key, labels, graph, n_atom),
     )
+
+
+def _points(potential, params, graphs: dict[str, Graph], needs: frozenset[Need]) -> dict[str, Point]:
+    """The surface at every graph: one gradient for all whose forces are needed, one energy for the others."""
+    pushed = {"backward", "diatomics"}
+    if Need.FORCES_AT_REST in needs:
+        pushed.add("rest")
+    if needs & {Need.FORCES_DISPLACED, Need.BOTH_WAYS}:
+        pushed.add("displaced")
+    quiet, forced = ({k: g for k, g in graphs.items() if (k in pushed) == which} for which in (False, True))
+    surface = functools.partial(_surface, potential, params)
+    return surface(quiet, with_forces=False) | surface(forced, with_forces=True)
 
 
 def _surface(potential, params, graphs: dict[str, Graph], *, with_forces: bool) -> dict[str, Point]:
@@ -105,6 +106,12 @@ def _surface(potential, params, graphs: dict[str, Graph], *, with_forces: bool) 
         points[name] = Point(graph, energy[graph_start:graph_end], own)
         graph_start, node_start = graph_end, node_end
     return points
+
+
+def _uniform(key, labels: Labels, graph: Graph, n_atom: int):
+    """Random numbers (n_node,) from [0, 1), by structure and atom."""
+    draw = jax.vmap(lambda index: jax.random.uniform(jax.random.fold_in(key, index), (n_atom,)))
+    return draw(labels.index)[graph_of_node(graph), labels.local]
 
 
 def _prior_forces(places: list, stable, labels: Labels):

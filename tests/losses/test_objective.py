@@ -138,6 +138,11 @@ def test_impossible_losses(make, message):
         make()
 
 
+def test_a_loss_without_a_call_is_none():
+    with pytest.raises(TypeError, match="abstract"):
+        type("Nothing", (Loss,), {})()
+
+
 def test_what_an_objective_needs():
     assert not ENERGY_ONLY.needs and ENERGY_ONLY.margin == 0
     assert OBJECTIVES["paper"].needs == {Need.FORCES_AT_REST, Need.DISPLACED, Need.STABLE}
