@@ -58,8 +58,8 @@ def make_sides(species, positions) -> Sides:
 
 
 def stack(sides: Sequence[Sides], n_atom: int) -> Sides:
-    """The sides of many structures, padded to the most bonds and to n_atom."""
-    n_bond = max([1, *(len(one.weight) for one in sides)])  # a choice among no places is an error
+    """The sides of many structures, padded to n_atom and to the most bonds without rings of so many atoms."""
+    n_bond = max(1, n_atom - 1)  # a choice among no places is an error
     m = len(sides)
     ends, leaving = np.zeros((m, n_bond, 2), np.int32), np.zeros((m, n_bond, n_atom), bool)
     weight = np.zeros((m, n_bond), np.float32)

@@ -165,8 +165,9 @@ def _wait(
 
     rows = np.stack([to_rows(np.asarray(g.nodes.positions), shape.n_max, relax_cell) for g in graphs])
     free = coordinates.with_room(freedom.free, shape.n_max, relax_cell)
+    stored = packing.store(graphs, members=shape.members, n_node=shape.n_node, n_edge=shape.n_edge)
     return Waiting(
-        packing.store(graphs, members=shape.members, n_node=shape.n_node, n_edge=shape.n_edge),
+        jax.tree.map(jnp.asarray, stored),
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
         filled(np.asarray(max_steps, np.int32)),

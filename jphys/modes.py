@@ -4,6 +4,7 @@ H = ∂²E_prior/∂p∂p at p⁰ = Bᵀ K B = V Λ Vᵀ with Wilson's B = ∂q/
 Rigid motions and padding have Λ = 0.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -21,11 +22,14 @@ from jphys.prior import (
     rotor_stiffness,
     torsion_vectors,
 )
-from jphys.ragged import Ragged, make_ragged, take_rows
+from jphys.ragged import Ragged, padded, ragged_rows
+from jphys.shapes import round_size
 
 __all__ = ["Modes", "prior_hessian", "prior_modes"]
 
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
+USUAL = (1.0, 2.4, 0.4, 5.5, 8.0)
+"""Terms per atom of the largest molecule that few exceed, per field of Prior: most parts share one shape."""
 LINEAR = np.deg2rad(170.0)  # angles above it bend in two directions
 
 
@@ -107,34 +111,42 @@ def prior_hessian(stable, prior: Prior):
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
-def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, chunk: int = 64) -> StoredModes:
-    """Modes of every structure of a data set, to be taken by `take_modes`.
+def prior_modes(
+    nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64
+) -> StoredModes:
+    """Modes of every structure of a data set, to be taken by `take_modes`. Host side.
 
     Args:
         nodes: rows (Nodes) per structure.
         terms: rows (atoms, stiffness) per structure, one Ragged per field of Prior.
+        n_atom: of the largest structure, where it is not among these: one shape for all parts of a data set.
         chunk: structures per compiled call.
     """
-    n_atom = int(np.max(nodes.counts))
-    budgets = tuple(max(int(np.max(t.counts)), 1) for t in terms)
-
-    def one(index):
-        taken = take_rows(nodes, index[None], n_atom)
-        stable = taken.rows.positions * taken.mask[:, None]
-        prior = Prior(*(_take_terms(t, index, b) for t, b in zip(terms, budgets, strict=True)))
-        return jnp.linalg.eigh(prior_hessian(stable, prior))
-
-    compiled = jax.jit(jax.vmap(one))
     counts = np.asarray(nodes.counts)
+    n_atom = max(n_atom, int(counts.max()))
+    most = [max(int(np.max(t.counts)), round(n_atom * per_atom)) for t, per_atom in zip(terms, USUAL)]
+    budgets = [round_size(size, digits=2) for size in most]
     matrices, curvatures = [], []
     for start in range(0, len(counts), chunk):
         index = np.minimum(np.arange(start, start + chunk), len(counts) - 1)
-        values, vectors = jax.device_get(compiled(index))
+        stable = padded(nodes, index, n_atom)[0].positions
+        prior = Prior(*(_terms(t, index, budget) for t, budget in zip(terms, budgets, strict=True)))
+        hessians = jax.device_get(_hessians(stable, prior))
         for number in range(min(chunk, len(counts) - start)):
-            real = values[number] > RIGID
-            matrices.append(vectors[number, : 3 * counts[start + number], real].T.ravel())
-            curvatures.append(values[number, real])
-    return StoredModes(make_ragged(matrices), make_ragged(curvatures))
+            n = 3 * counts[start + number]  # in its own size: half the work of what is padded
+            values, vectors = np.linalg.eigh(hessians[number, :n, :n])
+            real = values > RIGID
+            matrices.append(vectors[:, real].ravel())
+            curvatures.append(values[real])
+    return StoredModes(ragged_rows(matrices), ragged_rows(curvatures))
+
+
+_hessians = jax.jit(jax.vmap(prior_hessian))
+
+
+def _terms(ragged: Ragged, index, budget: int) -> Terms:
+    (atoms, stiffness), mask = padded(ragged, index, budget)
+    return Terms(atoms, stiffness, mask)
 
 
 def take_modes(stored: StoredModes, chosen, n: int) -> Modes:
@@ -161,9 +173,3 @@ def _rows_or_zero(rows, where, flags):
     if not len(rows):
         return jnp.zeros(flags.shape)
     return jnp.where(flags, rows[jnp.where(flags, where, 0)], 0.0)
-
-
-def _take_terms(ragged: Ragged, index, budget: int) -> Terms:
-    taken = take_rows(ragged, index[None], budget)
-    atoms, stiffness = taken.rows
-    return Terms(atoms * taken.mask[:, None], stiffness, taken.mask)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jphys.graph import Globals, Graph, Nodes
 from jphys.ops import graph_of_node
-from jphys.ragged import Ragged, make_ragged, take_rows
+from jphys.ragged import Ragged, ragged_rows, take_rows
 
 
 class Stored(NamedTuple):
@@ -41,16 +41,19 @@ class Pack(NamedTuple):
 
 
 def store(graphs: Sequence[Graph], *, members: int = 0, n_node: int = 0, n_edge: int = 0) -> Stored:
-    """Lay out graphs of one structure each; empty structures and unused rows follow up to the sizes given."""
+    """Lay out graphs of one structure each; empty structures and unused rows follow up to the sizes given.
+
+    Host side: the rows come onto the device where they are used.
+    """
     spare = max(members - len(graphs), 0)
 
     def join(*rows):
-        return jnp.asarray(np.concatenate([*rows, np.zeros((spare, *rows[0].shape[1:]), rows[0].dtype)]))
+        return np.concatenate([*rows, np.zeros((spare, *rows[0].shape[1:]), rows[0].dtype)])
 
     edges = [(g.senders, g.receivers, g.edges) for g in graphs]
     return Stored(
-        nodes=make_ragged([graph.nodes for graph in graphs], n_rows=n_node, members=members),
-        edges=make_ragged(edges, n_rows=n_edge, members=members),
+        nodes=ragged_rows([graph.nodes for graph in graphs], n_rows=n_node, members=members),
+        edges=ragged_rows(edges, n_rows=n_edge, members=members),
         globals=jax.tree.map(join, *[graph.globals for graph in graphs]),
     )
 
@@ -97,6 +100,7 @@ def fits(stored: Stored, chosen, room: Budget):
 
 def pack(stored: Stored, chosen, room: Budget) -> Pack:
     """Flat graph of the structures `chosen` (k,), −1 for none; they must fit. Runs under jit."""
+    stored = jax.tree.map(jnp.asarray, stored)
     nodes = take_rows(stored.nodes, chosen, room.n_node)
     edges = take_rows(stored.edges, chosen, room.n_edge)
     real = chosen >= 0

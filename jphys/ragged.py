@@ -25,7 +25,12 @@ class Taken(NamedTuple):
 
 
 def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
-    """Join one pytree of arrays (count, …) per structure; every leaf of a part has the same length.
+    """`ragged_rows`, on the device."""
+    return jax.tree.map(jnp.asarray, ragged_rows(parts, n_rows=n_rows, members=members))
+
+
+def ragged_rows(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
+    """Join one pytree of arrays (count, …) per structure; every leaf of a part has the same length. Host side.
 
     Unused rows and empty structures follow up to `n_rows` and `members`, where these are more: parts of other
     sizes then have the same static shape.
@@ -34,18 +39,26 @@ def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
         ValueError: for 2³¹ rows or more, which int32 cannot number.
     """
     counts = np.array([len(jax.tree.leaves(part)[0]) for part in parts], np.int32)
-    ends = np.cumsum(counts, dtype=np.int64)
-    if ends[-1] >= 2**31:
-        raise ValueError(f"parts must have fewer than 2**31 rows together, got {ends[-1]}")
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int32)
+    starts = row_starts(counts)
     spare, empty = max(n_rows - counts.sum(), 0), np.zeros(max(members - len(parts), 0), np.int32)
 
     def join(*leaves):
         return np.concatenate([*leaves, np.zeros((spare, *leaves[0].shape[1:]), leaves[0].dtype)])
 
     rows = jax.tree.map(join, *parts)
-    spans = np.concatenate([starts, empty]), np.concatenate([counts, empty])
-    return jax.tree.map(jnp.asarray, Ragged(rows, *spans))
+    return Ragged(rows, np.concatenate([starts, empty]), np.concatenate([counts, empty]))
+
+
+def row_starts(counts) -> np.ndarray:
+    """Where the rows of each structure begin, (m,) int32.
+
+    Raises:
+        ValueError: for 2³¹ rows or more, which int32 cannot number.
+    """
+    ends = np.cumsum(counts, dtype=np.int64)
+    if ends[-1] >= 2**31:
+        raise ValueError(f"parts must have fewer than 2**31 rows together, got {ends[-1]}")
+    return np.concatenate([[0], ends[:-1]]).astype(np.int32)
 
 
 def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
@@ -66,6 +79,24 @@ def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
         lambda leaf: leaf[row] if len(leaf) else jnp.zeros((budget, *leaf.shape[1:]), leaf.dtype), ragged.rows
     )
     return Taken(rows, jnp.where(mask, owner, len(chosen)), local, mask)
+
+
+def padded(ragged: Ragged, chosen: np.ndarray, width: int) -> tuple[Any, np.ndarray]:
+    """Rows of the structures `chosen` (k,), each in `width` slots, and which slots are real. Host side.
+
+    Returns:
+        A pytree of (k, width, …), 0 on padding, and a mask (k, width).
+    """
+    slots = np.arange(width)
+    mask = slots < np.asarray(ragged.counts)[chosen, None]
+    where = (np.asarray(ragged.starts)[chosen, None] + slots)[mask]
+
+    def fill(leaf):
+        rows = np.zeros((*mask.shape, *leaf.shape[1:]), leaf.dtype)
+        rows[mask] = np.asarray(leaf)[where]
+        return rows
+
+    return jax.tree.map(fill, ragged.rows), mask
 
 
 def largest_total(counts: np.ndarray, batches: np.ndarray) -> int:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys import packing
+from jphys.data.prior_rows import PriorRows, prior_rows
 from jphys.data.structures import Structures, graphs
-from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Graph, with_edges
 from jphys.losses.base import Labels
-from jphys.modes import StoredModes, prior_modes, take_modes
-from jphys.prior import Prior, Terms, make_prior
-from jphys.ragged import Ragged, largest_total, make_ragged, take_rows
+from jphys.modes import take_modes
+from jphys.prior import Prior, Terms
+from jphys.ragged import Ragged, largest_total, ragged_rows, take_rows
 
 __all__ = ["Budget", "budget_for"]
 
@@ -32,15 +32,13 @@ class Budget:
 
 
 class Dataset(NamedTuple):
-    """Structures on the device."""
+    """Structures, on the host or on the device."""
 
     stored: packing.Stored
     forces: Ragged | None  # rows: (3,) eV/Å, labels
-    terms: tuple[Ragged, ...] | None  # per field of Prior; rows: atoms (within the structure), stiffness
-    modes: StoredModes | None  # of the prior
-    sides: Sides | None  # of the acyclic bonds, per structure
+    prior: PriorRows | None
     energy: jax.Array | np.ndarray  # (m,) eV, relative
-    scale: jax.Array | None  # (m,) relative to the stable distances
+    scale: jax.Array | np.ndarray | None  # (m,) relative to the stable distances
 
 
 def make_dataset(
@@ -53,7 +51,7 @@ def make_dataset(
     felt_edges: Callable[[Graph], np.ndarray] | None = None,
     scale=None,
 ) -> Dataset:
-    """Lay out the structures for `take_batch`.
+    """Lay out the structures for `take_batch`. Host side.
 
     Args:
         structures: the data.
@@ -75,20 +73,16 @@ def make_dataset(
             raise ValueError(
                 "structures must have bonds of the model's bond_types, got none that any atom feels"
             )
-    stored, forces, terms, modes, sides = packing.store(made), None, None, None, None
+    forces = None
     if structures.forces is not None:
-        forces = make_ragged(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
-    if with_prior:
-        priors = [make_prior(g.nodes.species, g.nodes.positions) for g in made]
-        terms = tuple(
-            make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors])
-            for kind in range(len(Prior._fields))
-        )
-        modes = prior_modes(stored.nodes, terms)
-        apart = [make_sides(g.nodes.species, g.nodes.positions) for g in made]
-        sides = jax.tree.map(jnp.asarray, stack(apart, int(structures.n_atoms.max())))
-    known = None if scale is None else jnp.asarray(scale, jnp.float32)
-    return Dataset(stored, forces, terms, modes, sides, jnp.asarray(energy, jnp.float32), known)
+        forces = ragged_rows(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
+    return Dataset(
+        stored=packing.store(made),
+        forces=forces,
+        prior=prior_rows(structures) if with_prior else None,
+        energy=np.asarray(energy, np.float32),
+        scale=None if scale is None else np.asarray(scale, np.float32),
+    )
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -131,8 +125,8 @@ def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epo
 def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
     """Smallest static sizes that hold every shard of the given batches (…, k), and the padding graph."""
     n_term = ()
-    if dataset.terms is not None:
-        n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.terms)
+    if dataset.prior is not None:
+        n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.prior.terms)
     return Budget(
         n_node=largest_total(np.asarray(dataset.stored.nodes.counts), batches) + 1,
         n_edge=max(largest_total(np.asarray(dataset.stored.edges.counts), batches), 1),
@@ -144,16 +138,17 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
 
 def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
     """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
+    dataset = jax.tree.map(jnp.asarray, dataset)
     packed = packing.pack(dataset.stored, chosen, packing.Budget(budget.n_node, budget.n_edge))
-    forces = terms = None
+    forces = terms = modes = sides = None
     if dataset.forces is not None:
         rows = take_rows(dataset.forces, chosen, budget.n_node)
         forces = rows.rows * rows.mask[:, None]
-    if dataset.terms is not None:
-        terms = _take_prior(dataset.terms, chosen, packed.first, budget)
     places = jnp.append(chosen, -1)
-    modes = None if dataset.modes is None else take_modes(dataset.modes, places, 3 * budget.n_atom)
-    sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.sides)
+    if dataset.prior is not None:
+        terms = _take_prior(dataset.prior.terms, chosen, packed.first, budget)
+        modes = take_modes(dataset.prior.modes, places, 3 * budget.n_atom)
+        sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.prior.sides)
     labels = Labels(
         energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
         index=places,

@@ -1,0 +1,96 @@
+"""A function over many arguments, in processes of their own.
+
+They are started as programs and not by `multiprocessing`, which would run the script of the user anew in each.
+"""
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+__all__ = ["in_processes", "n_cores"]
+
+PROGRAM = "from jphys import workers; workers.serve()"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def n_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(function: Callable[[Any], Any], arguments: Iterable[Any], n: int) -> Iterator[Any]:
+    """function(argument) of each, in order, computed in `n` processes that see the CPU alone.
+
+    Args:
+        function: of a module, found there by its name; what it takes and gives can be pickled.
+        arguments: one call each.
+        n: processes.
+
+    Raises:
+        RuntimeError: for a process that ended before it answered.
+        Exception: what a call raised.
+    """
+    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+    processes = [_start() for _ in range(n)]
+    for process in processes:
+        idle.put(process)
+
+    def ask(argument):
+        process = idle.get()
+        try:
+            return _ask(process, function, argument)
+        finally:
+            idle.put(process)
+
+    try:
+        with ThreadPoolExecutor(n) as threads:
+            yield from threads.map(ask, arguments)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    here = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | ONE_THREAD | here,
+    )
+
+
+def _ask(process: subprocess.Popen[bytes], function, argument):
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        pickle.dump((function, argument), process.stdin)
+        process.stdin.flush()
+        failed, answer = pickle.load(process.stdout)
+    except (EOFError, BrokenPipeError) as error:
+        raise RuntimeError(f"a worker process ended with status {process.wait()}") from error
+    if failed:
+        raise answer
+    return answer
+
+
+def serve() -> None:
+    """What such a process does: it answers calls until nobody asks."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the function prints is no answer
+    while True:
+        try:
+            function, argument = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = False, function(argument)
+        except Exception as error:
+            answer = True, error
+        pickle.dump(answer, answers)
+        answers.flush()
