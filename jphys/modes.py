@@ -4,7 +4,6 @@ H = ∂²E_prior/∂p∂p at p⁰ = Bᵀ K B = V Λ Vᵀ with Wilson's B = ∂q/
 Rigid motions and padding have Λ = 0.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -111,9 +110,7 @@ def prior_hessian(stable, prior: Prior):
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
-def prior_modes(
-    nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64
-) -> StoredModes:
+def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64) -> StoredModes:
     """Modes of every structure of a data set, to be taken by `take_modes`. Host side.
 
     Args:

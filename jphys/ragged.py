@@ -30,7 +30,7 @@ def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
 
 
 def ragged_rows(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
-    """Join one pytree of arrays (count, …) per structure; every leaf of a part has the same length. Host side.
+    """Join one pytree of arrays (count, …) per structure, of one length in a part, on the host.
 
     Unused rows and empty structures follow up to `n_rows` and `members`, where these are more: parts of other
     sizes then have the same static shape.

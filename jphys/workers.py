@@ -1,6 +1,6 @@
 """A function over many arguments, in processes of their own.
 
-They are started as programs and not by `multiprocessing`, which would run the script of the user anew in each.
+Programs of their own, not started by `multiprocessing`: that would run the script of the user anew in each.
 """
 
 import os
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any, cast
 
 __all__ = ["in_processes", "n_cores"]
 
@@ -67,11 +67,11 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _ask(process: subprocess.Popen[bytes], function, argument):
-    assert process.stdin is not None and process.stdout is not None
+    questions, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
     try:
-        pickle.dump((function, argument), process.stdin)
-        process.stdin.flush()
-        failed, answer = pickle.load(process.stdout)
+        pickle.dump((function, argument), questions)
+        questions.flush()
+        failed, answer = pickle.load(answers)
     except (EOFError, BrokenPipeError) as error:
         raise RuntimeError(f"a worker process ended with status {process.wait()}") from error
     if failed:

@@ -29,7 +29,7 @@ def test_the_smaller_sides_of_acyclic_bonds_leave():
 
 def test_one_atom_has_no_sides():
     sides = stack([make_sides([2], np.zeros((1, 3))), make_sides([1, 1], [[0, 0, 0], [0, 0, 0.74]])], 4)
-    assert sides.leaving.shape == (2, 1, 4) and sides.weight.tolist() == [[0.0], [1.0]]
+    assert sides.leaving.shape == (2, 3, 4) and sides.weight.tolist() == [[0.0] * 3, [1.0, 0.0, 0.0]]
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,24 @@
-"""Large arrays in a folder, written piece by piece and read as they lie there, without a copy in memory."""
+"""Large arrays in a folder, written piece by piece, of which rows are read."""
 
 import contextlib
 import json
 import os
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-__all__ = ["Writer", "read"]
+__all__ = ["OnDisk", "Writer", "cache_folder", "read"]
 
 INDEX = "arrays.json"
+
+
+def cache_folder(cache_dir=None) -> Path:
+    """Where what is downloaded or made once lies: the argument, else $JPHYS_CACHE, else ~/.cache/jphys."""
+    return Path(cache_dir or os.environ.get("JPHYS_CACHE") or "~/.cache/jphys").expanduser()
 
 
 class Writer:
@@ -54,16 +60,38 @@ class Writer:
         shutil.rmtree(self._place, ignore_errors=True)
 
 
-def read(folder: Path) -> list[np.ndarray]:
-    """The leaves, in the order of the tree: maps of the files, which are read where they are used."""
-    found = []
-    for number, leaf in enumerate(json.loads((folder / INDEX).read_text())):
-        shape = (leaf["rows"], *leaf["shape"])
-        if 0 in shape:
-            found.append(np.zeros(shape, leaf["dtype"]))
-        else:
-            found.append(np.memmap(folder / _name(number), leaf["dtype"], "r", shape=shape))
-    return found
+class OnDisk:
+    """An array in a file: the rows of a slice are read when they are asked for, all by `np.asarray`.
+
+    Not a map of the file: what was read once would count as memory of the process.
+    """
+
+    def __init__(self, path: Path, dtype: str, shape: tuple[int, ...]):
+        self.path, self.dtype, self.shape = path, np.dtype(dtype), shape
+        self._bytes = self.dtype.itemsize * int(np.prod(shape[1:]))  # of a row
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(len(self))
+        count = max(stop - start, 0)
+        found = os.pread(self._file, count * self._bytes, start * self._bytes)
+        return np.frombuffer(found, self.dtype).reshape(count, *self.shape[1:])
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.fromfile(self.path, self.dtype).reshape(self.shape).astype(dtype or self.dtype, copy=False)
+
+
+def read(folder: Path) -> list[OnDisk]:
+    """The leaves, in the order of the tree."""
+    index = json.loads((folder / INDEX).read_text())
+    return [
+        OnDisk(folder / _name(number), leaf["dtype"], (leaf["rows"], *leaf["shape"]))
+        for number, leaf in enumerate(index)
+    ]
 
 
 def _name(number: int) -> str:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jphys import packing
-from jphys.data.prior_rows import PriorRows, prior_rows
-from jphys.data.structures import Structures, graphs
-from jphys.graph import Graph, with_edges
+from jphys.data.rows import Layout, Rows, lay_out
+from jphys.data.structures import Structures
+from jphys.graph import Graph
 from jphys.losses.base import Labels
 from jphys.modes import take_modes
 from jphys.prior import Prior, Terms
-from jphys.ragged import Ragged, largest_total, ragged_rows, take_rows
+from jphys.ragged import Ragged, largest_total, take_rows
 
 __all__ = ["Budget", "budget_for"]
 
@@ -34,9 +34,7 @@ class Budget:
 class Dataset(NamedTuple):
     """Structures, on the host or on the device."""
 
-    stored: packing.Stored
-    forces: Ragged | None  # rows: (3,) eV/Å, labels
-    prior: PriorRows | None
+    rows: Rows
     energy: jax.Array | np.ndarray  # (m,) eV, relative
     scale: jax.Array | np.ndarray | None  # (m,) relative to the stable distances
 
@@ -66,23 +64,12 @@ def make_dataset(
     Raises:
         ValueError: for structures none of whose edges the model feels, and as `jphys.data.structures.graphs`.
     """
-    made = graphs(structures, cutoff=cutoff + margin, all_pairs=margin > 0)
-    if felt_edges is not None:
-        made = [with_edges(graph, felt_edges(graph)) for graph in made]
-        if structures.n_atoms.max() > 1 and not any(len(graph.senders) for graph in made):
-            raise ValueError(
-                "structures must have bonds of the model's bond_types, got none that any atom feels"
-            )
-    forces = None
-    if structures.forces is not None:
-        forces = ragged_rows(np.split(structures.forces, np.cumsum(structures.n_atoms)[:-1]))
-    return Dataset(
-        stored=packing.store(made),
-        forces=forces,
-        prior=prior_rows(structures) if with_prior else None,
-        energy=np.asarray(energy, np.float32),
-        scale=None if scale is None else np.asarray(scale, np.float32),
-    )
+    layout = Layout(cutoff, margin, with_prior, int(structures.n_atoms.max()), felt_edges)
+    rows = lay_out(structures, layout)
+    if felt_edges is not None and layout.n_atom > 1 and not np.any(rows.stored.edges.counts):
+        raise ValueError("structures must have bonds of the model's bond_types, got none that any atom feels")
+    known = None if scale is None else np.asarray(scale, np.float32)
+    return Dataset(rows, np.asarray(energy, np.float32), known)
 
 
 def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epoch: int) -> np.ndarray:
@@ -125,13 +112,13 @@ def plan_epoch(sizes: np.ndarray, batch_size: int, n_shards: int, seed: int, epo
 def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
     """Smallest static sizes that hold every shard of the given batches (…, k), and the padding graph."""
     n_term = ()
-    if dataset.prior is not None:
-        n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.prior.terms)
+    if dataset.rows.prior is not None:
+        n_term = tuple(max(largest_total(np.asarray(t.counts), batches), 1) for t in dataset.rows.prior.terms)
     return Budget(
-        n_node=largest_total(np.asarray(dataset.stored.nodes.counts), batches) + 1,
-        n_edge=max(largest_total(np.asarray(dataset.stored.edges.counts), batches), 1),
+        n_node=largest_total(np.asarray(dataset.rows.stored.nodes.counts), batches) + 1,
+        n_edge=max(largest_total(np.asarray(dataset.rows.stored.edges.counts), batches), 1),
         n_graph=batches.shape[-1] + 1,
-        n_atom=int(np.max(dataset.stored.nodes.counts)),
+        n_atom=int(np.max(dataset.rows.stored.nodes.counts)),
         n_term=n_term,
     )
 
@@ -139,16 +126,16 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
 def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
     """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
     dataset = jax.tree.map(jnp.asarray, dataset)
-    packed = packing.pack(dataset.stored, chosen, packing.Budget(budget.n_node, budget.n_edge))
+    packed = packing.pack(dataset.rows.stored, chosen, packing.Budget(budget.n_node, budget.n_edge))
     forces = terms = modes = sides = None
-    if dataset.forces is not None:
-        rows = take_rows(dataset.forces, chosen, budget.n_node)
+    if dataset.rows.forces is not None:
+        rows = take_rows(dataset.rows.forces, chosen, budget.n_node)
         forces = rows.rows * rows.mask[:, None]
     places = jnp.append(chosen, -1)
-    if dataset.prior is not None:
-        terms = _take_prior(dataset.prior.terms, chosen, packed.first, budget)
-        modes = take_modes(dataset.prior.modes, places, 3 * budget.n_atom)
-        sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.prior.sides)
+    if dataset.rows.prior is not None:
+        terms = _take_prior(dataset.rows.prior.terms, chosen, packed.first, budget)
+        modes = take_modes(dataset.rows.prior.modes, places, 3 * budget.n_atom)
+        sides = jax.tree.map(lambda rows: _pad_row(rows[chosen]), dataset.rows.prior.sides)
     labels = Labels(
         energy=_pad_row(jnp.where(chosen >= 0, dataset.energy[chosen], 0.0)),
         index=places,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jphys.data import qm9_bonds
 from jphys.data.download import download
+from jphys.data.kept import cache_folder
 from jphys.data.qm9_files import read_folder, read_tar, read_uncharacterized
 from jphys.data.qm9_npz import N_MOLECULES, N_UNCHARACTERIZED, Records, read_npz, to_structures, write_npz
 from jphys.data.structures import Structures
@@ -77,11 +78,6 @@ def read(source=None, *, uncharacterized=None, cache_dir=None) -> Records:
     left_out = "unknown how many" if records.n_uncharacterized is None else records.n_uncharacterized
     _log.info("QM9: %d molecules; %s uncharacterised left out", len(records), left_out)
     return records
-
-
-def cache_folder(cache_dir=None) -> Path:
-    """The folder for downloads and parsed data: the argument, else $JPHYS_CACHE, else ~/.cache/jphys."""
-    return Path(cache_dir or os.environ.get("JPHYS_CACHE") or "~/.cache/jphys").expanduser()
 
 
 def _read_official(folder: Path) -> Records:

@@ -65,5 +65,7 @@ def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:
         labels = labels._replace(place=jnp.where(labels.place < 0, -1, labels.place + before))
         return jax.tree.map(lambda rows: rows[None], Batch(graph, labels))
 
-    placed = jax.device_put(dataset, NamedSharding(mesh, everywhere))
+    on_all = NamedSharding(mesh, everywhere)
+    # One array after the other: the host never holds all of them.
+    placed = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), on_all), dataset)
     return Resident(placed, plan, budget, mesh, assemble)

@@ -146,7 +146,7 @@ def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
     first = np.cumsum(graph.n_node) - graph.n_node
     made = graphs(structures)
     whole = [make_prior(made[i].nodes.species, made[i].nodes.positions) for i in (7, 2)]
-    assert labels.prior is not None and labels.modes is not None and dataset.prior is not None
+    assert labels.prior is not None and labels.modes is not None and dataset.rows.prior is not None
     for kind, terms in enumerate(labels.prior):
         mask = np.asarray(terms.mask)
         atoms = np.concatenate([p[kind].atoms + first[place] for place, p in zip((0, 2), whole)])
@@ -154,7 +154,7 @@ def test_prior_terms_and_modes_are_those_of_the_structures(structures, dataset):
         stiffness = np.concatenate([p[kind].stiffness for p in whole])
         np.testing.assert_allclose(np.asarray(terms.stiffness)[mask], stiffness)
         assert not np.asarray(terms.atoms)[~mask].any()
-    alone = take_modes(dataset.prior.modes, np.array([7, 2]), labels.modes.vectors.shape[-1])
+    alone = take_modes(dataset.rows.prior.modes, np.array([7, 2]), labels.modes.vectors.shape[-1])
     for ours, theirs in zip(labels.modes, alone):
         np.testing.assert_array_equal(ours[np.array([0, 2])], theirs)
         assert not np.asarray(ours[3]).any()
