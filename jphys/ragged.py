@@ -81,6 +81,21 @@ def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
     return Taken(rows, jnp.where(mask, owner, len(chosen)), local, mask)
 
 
+def gather_rows(ragged: Ragged, chosen: np.ndarray, size: int) -> Ragged:
+    """Rows of the structures `chosen` (k,) alone, in that order, −1 for none, in `size` slots. Host side."""
+    counts = np.where(chosen >= 0, np.asarray(ragged.counts)[chosen], 0).astype(np.int32)
+    starts, theirs = row_starts(counts), np.asarray(ragged.starts)[chosen]
+    spans = np.stack([starts, starts + counts, theirs, theirs + counts], axis=1)[counts > 0].tolist()
+
+    def join(leaf):
+        rows = np.zeros((size, *leaf.shape[1:]), leaf.dtype)
+        for first, last, begin, end in spans:
+            rows[first:last] = leaf[begin:end]
+        return rows
+
+    return Ragged(jax.tree.map(join, ragged.rows), starts, counts)
+
+
 def padded(ragged: Ragged, chosen: np.ndarray, width: int) -> tuple[Any, np.ndarray]:
     """Rows of the structures `chosen` (k,), each in `width` slots, and which slots are real. Host side.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jphys.graph import Graph
 from jphys.losses.base import Labels
 from jphys.modes import take_modes
 from jphys.prior import Prior, Terms
-from jphys.ragged import Ragged, largest_total, take_rows
+from jphys.ragged import Ragged, gather_rows, largest_total, take_rows
 
 __all__ = ["Budget", "budget_for"]
 
@@ -123,6 +123,32 @@ def budget_for(dataset: Dataset, batches: np.ndarray) -> Budget:
     )
 
 
+def rooms(dataset: Dataset, batches: np.ndarray) -> Any:
+    """Rows that the largest shard of the given batches (…, k) needs: a number per Ragged of the data set."""
+    return jax.tree.map(
+        lambda part: largest_total(np.asarray(part.counts), batches) if isinstance(part, Ragged) else 0,
+        dataset,
+        is_leaf=lambda part: isinstance(part, Ragged),
+    )
+
+
+def gather(dataset: Dataset, chosen: np.ndarray, room: Any) -> Dataset:
+    """A data set of the structures `chosen` (k,) alone, −1 for an empty one. Host side.
+
+    Args:
+        dataset: on the host, or on its disk.
+        chosen: structure numbers.
+        room: rows, by `rooms`.
+    """
+
+    def members(part, size):
+        if isinstance(part, Ragged):
+            return gather_rows(part, chosen, size)
+        return np.concatenate([part[number : number + 1] for number in np.maximum(chosen, 0)])
+
+    return jax.tree.map(members, dataset, room, is_leaf=lambda part: isinstance(part, Ragged))
+
+
 def take_batch(dataset: Dataset, chosen, budget: Budget) -> tuple[Graph, Labels]:
     """One padded batch of the structures `chosen` (k,), −1 for none. Runs under jit."""
     dataset = jax.tree.map(jnp.asarray, dataset)
@@ -154,10 +180,15 @@ def _pad_row(array):
     return jnp.concatenate([array, jnp.zeros((1, *array.shape[1:]), array.dtype)])
 
 
+def _where(flags, rows):
+    return jnp.where(flags.reshape(flags.shape + (1,) * (rows.ndim - 1)), rows, 0.0)
+
+
 def _take_prior(terms: tuple[Ragged, ...], chosen, first, budget: Budget) -> Prior:
     def take(ragged, slots) -> Terms:
         taken = take_rows(ragged, chosen, slots)
         atoms, stiffness = taken.rows
-        return Terms((atoms + first[taken.owner][:, None]) * taken.mask[:, None], stiffness, taken.mask)
+        atoms = (atoms + first[taken.owner][:, None]) * taken.mask[:, None]
+        return Terms(atoms, _where(taken.mask, stiffness), taken.mask)
 
     return Prior(*(take(ragged, slots) for ragged, slots in zip(terms, budget.n_term)))

@@ -1,19 +1,23 @@
-"""Where the steps of a run get their batches from."""
+"""Where the steps of a run get their batches from: the same from a resident and a streamed source."""
 
+import abc
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jphys.data.loader import Budget, Dataset, budget_for, take_batch
+from jphys.data.loader import Budget, Dataset, budget_for, gather, rooms, take_batch
 from jphys.graph import Graph
 from jphys.losses import Labels
 
-__all__ = ["Batch", "Resident", "resident"]
+__all__ = ["Batch", "Batches", "Resident", "Streamed", "resident", "streamed"]
+
+THREADS, AHEAD = 2, 4
+"""That read batches, and batches that they are ahead of the step."""
 
 
 class Batch(NamedTuple):
@@ -23,27 +27,88 @@ class Batch(NamedTuple):
     labels: Labels
 
 
+Assemble = Callable[[Dataset, jax.Array], Batch]  # (dataset, (n_shards, k) structure numbers) -> Batch
+
+
 @dataclasses.dataclass(frozen=True)
-class Resident:
-    """Batches of a data set that lies on every device; they are assembled there. Made by `resident`."""
+class Batches(abc.ABC):
+    """The batches of a run."""
 
     dataset: Dataset
     plan: np.ndarray  # (steps, n_shards, k) structure numbers, −1 for none
     budget: Budget
     mesh: Mesh
-    assemble: Callable[[Dataset, jax.Array], Batch]  # (dataset, (n_shards, k)) -> Batch
+    assemble: Assemble
 
     def __len__(self) -> int:
         return len(self.plan)
 
+    @abc.abstractmethod
     def __getitem__(self, step: int) -> Batch:
         """The batch of a step: the same one whenever it is asked for."""
-        spread = NamedSharding(self.mesh, PartitionSpec("data"))
-        return self.assemble(self.dataset, jax.device_put(self.plan[step], spread))
+
+    def iterate(self, start: int = 0) -> Iterator[Batch]:
+        """The batches from a step on."""
+        return (self[step] for step in range(start, len(self)))
 
     def members(self, step: int) -> np.ndarray:
         """Numbers (batch_size,) of the structures of a step, as `StepReport.finite` has them; −1 for none."""
         return self.plan[step].reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resident(Batches):
+    """Of a data set that lies on every device; batches are assembled there. Made by `resident`."""
+
+    def __getitem__(self, step: int) -> Batch:
+        spread = NamedSharding(self.mesh, PartitionSpec("data"))
+        return self.assemble(self.dataset, jax.device_put(self.plan[step], spread))
+
+
+@dataclasses.dataclass(frozen=True)
+class Streamed(Batches):
+    """Of a data set on the host, or on its disk: rows of the next structures are read while a step runs.
+
+    Each process reads those of its own devices. Made by `streamed`.
+    """
+
+    room: Any  # rows of the largest shard
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._place(self.read(step))
+
+    def iterate(self, start: int = 0) -> Iterator[Batch]:
+        import grain  # a second, for those who stream
+
+        if start < len(self):
+            options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
+            steps = grain.MapDataset.source(_Steps(self))[start:]
+            yield from map(self._place, steps.to_iter_dataset(options))
+
+    def read(self, step: int) -> tuple[Dataset, np.ndarray]:
+        """Rows and numbers of the structures of this process, a shard for each of its devices."""
+        here = [device.process_index == jax.process_index() for device in self.mesh.devices.flat]
+        chosen = self.plan[step][np.array(here)]
+        shards = [gather(self.dataset, numbers, self.room) for numbers in chosen]
+        return jax.tree.map(lambda *rows: np.stack(rows), *shards), chosen
+
+    def _place(self, read: tuple[Dataset, np.ndarray]) -> Batch:
+        spread = NamedSharding(self.mesh, PartitionSpec("data"))
+        put = jax.tree.map(lambda rows: jax.make_array_from_process_local_data(spread, rows), read)
+        return self.assemble(*put)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """What Grain reads from."""
+
+    batches: Streamed
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: SupportsIndex) -> tuple[Dataset, np.ndarray]:
+        return self.batches.read(int(step))
 
 
 def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:
@@ -54,18 +119,47 @@ def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:
         plan: (steps, n_shards, k) structure numbers, −1 for none.
         mesh: its data axis has the shards.
     """
-    everywhere, spread = PartitionSpec(), PartitionSpec("data")
-    budget, k = budget_for(dataset, plan), plan.shape[-1]
-
-    @jax.jit
-    @jax.shard_map(mesh=mesh, in_specs=(everywhere, spread), out_specs=spread)
-    def assemble(dataset: Dataset, chosen):
-        graph, labels = take_batch(dataset, chosen[0], budget)
-        before = jax.lax.axis_index("data") * k  # places of the batch on other devices
-        labels = labels._replace(place=jnp.where(labels.place < 0, -1, labels.place + before))
-        return jax.tree.map(lambda rows: rows[None], Batch(graph, labels))
-
-    on_all = NamedSharding(mesh, everywhere)
+    budget = budget_for(dataset, plan)
+    on_all = NamedSharding(mesh, PartitionSpec())
     # One array after the other: the host never holds all of them.
     placed = jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), on_all), dataset)
-    return Resident(placed, plan, budget, mesh, assemble)
+    return Resident(placed, plan, budget, mesh, _assembler(budget, mesh, alone=False))
+
+
+def streamed(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Streamed:
+    """The same batches as `resident` gives, of a data set that stays where it is.
+
+    Raises:
+        ImportError: where Grain is not installed.
+    """
+    import grain  # noqa: F401  before anything long begins
+
+    budget = budget_for(dataset, plan)
+    assemble = _assembler(budget, mesh, alone=True)
+    return Streamed(dataset, plan, budget, mesh, assemble, rooms(dataset, plan))
+
+
+def _assembler(budget: Budget, mesh: Mesh, *, alone: bool) -> Assemble:
+    """Compiled assembly of batches.
+
+    Args:
+        budget: static sizes of a shard.
+        mesh: its data axis has the shards.
+        alone: whether each shard is given the rows of its own structures alone, in their order.
+    """
+    everywhere, spread = PartitionSpec(), PartitionSpec("data")
+
+    @jax.jit
+    @jax.shard_map(mesh=mesh, in_specs=(spread if alone else everywhere, spread), out_specs=spread)
+    def assemble(dataset: Dataset, chosen) -> Batch:
+        numbers = places = chosen[0]
+        if alone:
+            dataset = jax.tree.map(lambda rows: rows[0], dataset)
+            places = jnp.where(numbers >= 0, jnp.arange(len(numbers)), -1)
+        graph, labels = take_batch(dataset, places, budget)
+        before = jax.lax.axis_index("data") * len(numbers)  # places of the batch on other devices
+        place = jnp.where(labels.place < 0, -1, labels.place + before)
+        labels = labels._replace(index=jnp.append(numbers, -1), place=place)
+        return jax.tree.map(lambda rows: rows[None], Batch(graph, labels))
+
+    return assemble

@@ -65,6 +65,9 @@ class TrainConfig:
     otherwise it is downloaded."""
     structures: int = 0
     """Use so many random structures of the data at most; 0 for all."""
+    stream: bool = False
+    """Keep the structures on the host, on its disk where they are many, and read the next batches while a
+    step runs: for more structures than the devices can hold."""
     run: Path | None = None
     """Run folder; runs/<preset>-<objective>-<seed> where not given."""
     resume: bool = False

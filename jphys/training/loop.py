@@ -1,6 +1,8 @@
 """The training loop: steps, metrics, checkpoints, resumption."""
 
+import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ from tqdm import tqdm
 
 from jphys import checkpoint, runs
 from jphys.allocation import Gaps
+from jphys.training.batches import Batch
 from jphys.training.config import TrainConfig
 from jphys.training.setup import Run
 from jphys.training.step import StepReport, TrainState
@@ -44,13 +47,14 @@ def train(run: Run, folder: Path, *, began: float | None = None) -> bool:
         before = runs.seconds_so_far(folder)
         scores = [score(line["valid"]) for line in earlier if "valid" in line]
         valid = part_graphs(run.potential, run.data.valid)
+        batches = run.batches.iterate(done)
         compiled: set[str] = set()  # what a metrics record holds is compiled where it first comes
         saved, finished = time.monotonic(), 0 < config.early_stop <= stale(scores)
         with tqdm(total=len(run.batches), initial=done, unit="step", desc="compiling", mininterval=2) as bar:
             while done < len(run.batches) and not finished:
                 epoch = done // run.steps_per_epoch
                 end = min(done + config.log_every, (epoch + 1) * run.steps_per_epoch)
-                state, record = segment(run, state, done, end)
+                state, record = segment(run, state, batches, done, end)
                 ends_epoch, done = end == (epoch + 1) * run.steps_per_epoch, end
                 finished = done == len(run.batches)
                 record |= {"epoch": epoch, "step": done, "seconds": before + time.monotonic() - started}
@@ -105,15 +109,15 @@ def learning_rate_factor(config: TrainConfig, scores: list[float], factor: jax.A
     return factor * config.plateau_factor
 
 
-def segment(run: Run, state: TrainState, start: int, end: int):
-    """Steps start … end of the plan; the host waits for the device once, at the end.
+def segment(run: Run, state: TrainState, batches: Iterator[Batch], start: int, end: int):
+    """Steps start … end of the plan, with the next batches; the host waits for the device once, at the end.
 
     Returns:
         The new state, and the mean losses and gradient norm as a metrics record.
     """
     reports: list[StepReport] = []
-    for number in range(start, end):
-        state, report = run.step(state, run.batches[number], run.key)
+    for batch in itertools.islice(batches, end - start):
+        state, report = run.step(state, batch, run.key)
         reports.append(report)
     fetched = jax.device_get(reports)
     check_finite(run, fetched, start)

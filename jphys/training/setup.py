@@ -11,7 +11,7 @@ from jphys.data.structures import Structures, graphs, take
 from jphys.losses import Need, Objective
 from jphys.models import ModelConfig, Potential, make_potential
 from jphys.models.potential import Params
-from jphys.training.batches import Resident, resident
+from jphys.training.batches import Batches, resident, streamed
 from jphys.training.config import TrainConfig, check_heads, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
 from jphys.training.parts import Data, split_data, trained_on
@@ -28,7 +28,7 @@ class Run:
     losses: Objective
     data: Data
     potential: Potential
-    batches: Resident  # of all epochs
+    batches: Batches  # of all epochs
     steps_per_epoch: int
     state: TrainState
     step: Step
@@ -124,7 +124,8 @@ def prepare(
     epochs = [
         plan_epoch(sizes, config.batch_size, shards, config.seed, epoch) for epoch in range(config.epochs)
     ]
-    batches = resident(dataset, np.concatenate(epochs), mesh)
+    source = streamed if config.stream else resident
+    batches = source(dataset, np.concatenate(epochs), mesh)
     if init is None:
         params = start_parameters(potential, data.train.structures, config.seed)
     else:

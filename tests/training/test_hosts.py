@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 import jax
-port, count, number, folder = sys.argv[1:]
+port, count, number, folder, stream = sys.argv[1:]
 if int(count) > 1:
     jax.distributed.initialize(f"localhost:{port}", int(count), int(number))
 from pathlib import Path
@@ -38,6 +38,7 @@ config = TrainConfig(
     validate_every=1,
     checkpoint_seconds=0.0,
     model=model,
+    stream=stream == "stream",
 )
 assert len(jax.devices()) == 2
 run = prepare(config, load_small())
@@ -46,21 +47,21 @@ assert train(run, Path(folder))
 """
 
 
-def start(port, count, number, folder, stderr):
+def start(port, count, number, folder, stream, stderr):
     flags = f"--xla_force_host_platform_device_count={2 // count}"
     given = os.environ | quick_environment() | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, *map(str, (port, count, number, folder))]
+    command = [sys.executable, "-c", SCRIPT, *map(str, (port, count, number, folder, stream))]
     return subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
-def run_together(port, count, folder, logs):
+def run_together(port, count, folder, stream, logs):
     """Run the script in so many processes to their end.
 
     What they say goes to files: a process whose full pipe nobody reads would wait, and the others for it.
     """
     with contextlib.ExitStack() as stack:
         stderr = [stack.enter_context(open(logs / f"{count}-{number}.log", "w+")) for number in range(count)]
-        processes = [start(port, count, number, folder, stderr[number]) for number in range(count)]
+        processes = [start(port, count, number, folder, stream, stderr[number]) for number in range(count)]
         try:
             for process in processes:
                 process.wait(timeout=600)
@@ -76,15 +77,21 @@ def run_together(port, count, folder, logs):
 @pytest.mark.smoke
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    for count, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
-        run_together(port, count, folder, tmp_path)
-    one, two = (runs.read_metrics(tmp_path / name) for name in ("one", "two"))
-    assert [line["step"] for line in one] == [line["step"] for line in two] and len(two) == 2
-    for ours, theirs in zip(one, two):
-        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4)
-        assert ours["valid"] == pytest.approx(theirs["valid"], rel=1e-4)
-    params = jphys.load(tmp_path / "two" / "best")[1]
+    """One process with all structures on its devices; two with them, and two that stream them."""
+    found = []
+    for count, stream in ((1, "resident"), (2, "resident"), (2, "stream")):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        folder = tmp_path / f"{count}-{stream}"
+        run_together(port, count, folder, stream, tmp_path)
+        found.append(runs.read_metrics(folder))
+    one = found[0]
+    for two in found[1:]:
+        assert [line["step"] for line in one] == [line["step"] for line in two] and len(two) == 2
+        for ours, theirs in zip(one, two):
+            assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4)
+            assert ours["valid"] == pytest.approx(theirs["valid"], rel=1e-4)
+    assert [line["losses"] for line in found[1]] == [line["losses"] for line in found[2]]
+    params = jphys.load(tmp_path / "2-stream" / "best")[1]
     assert all(np.isfinite(leaf).all() for leaf in params["embedding"].values())
