@@ -61,9 +61,9 @@ class Writer:
 
 
 class OnDisk:
-    """An array in a file: the rows of a slice are read when they are asked for, all by `np.asarray`.
+    """An array in a file: the rows of a slice are read when they are asked for, a map of all by `np.asarray`.
 
-    Not a map of the file: what was read once would count as memory of the process.
+    Rows are not taken from a map: what was read once would count as memory of the process.
     """
 
     def __init__(self, path: Path, dtype: str, shape: tuple[int, ...]):
@@ -82,7 +82,11 @@ class OnDisk:
         return np.frombuffer(found, self.dtype).reshape(count, *self.shape[1:])
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.fromfile(self.path, self.dtype).reshape(self.shape).astype(dtype or self.dtype, copy=False)
+        if 0 in self.shape:
+            whole = np.zeros(self.shape, self.dtype)
+        else:  # a map of the file, which XLA takes as it is on a CPU
+            whole = np.asarray(np.memmap(self.path, self.dtype, "r", shape=self.shape))
+        return whole.astype(dtype or self.dtype, copy=bool(copy))
 
 
 def read(folder: Path) -> list[OnDisk]:
