@@ -3,13 +3,14 @@
 Programs of their own, not started by `multiprocessing`: that would run the script of the user anew in each.
 """
 
+import collections
 import os
 import pickle
 import queue
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, cast
 
 __all__ = ["in_processes", "n_cores"]
@@ -49,7 +50,13 @@ def in_processes(function: Callable[[Any], Any], arguments: Iterable[Any], n: in
 
     try:
         with ThreadPoolExecutor(n) as threads:
-            yield from threads.map(ask, arguments)
+            asked: collections.deque[Future] = collections.deque()
+            for argument in arguments:  # not all of them at once, which may be large
+                asked.append(threads.submit(ask, argument))
+                if len(asked) > 2 * n:
+                    yield asked.popleft().result()
+            for answer in asked:
+                yield answer.result()
     finally:
         for process in processes:
             process.kill()

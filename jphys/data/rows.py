@@ -22,6 +22,7 @@ from jphys.data.structures import Structures, graphs, take
 from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Edges, Globals, Graph, Nodes, with_edges
 from jphys.modes import StoredModes, prior_modes
+from jphys.neighbors import within_cutoff
 from jphys.prior import Prior, make_prior
 from jphys.ragged import Ragged, ragged_rows, row_starts
 from jphys.workers import in_processes, n_cores
@@ -150,7 +151,8 @@ def _key(structures: Structures, layout: Layout) -> str:
 
 @cache
 def _code() -> bytes:
-    files = [inspect.getfile(part) for part in (Rows, Ragged, Sides, StoredModes, packing.Stored)]
+    made_by = (Rows, Ragged, Sides, StoredModes, packing.Stored, graphs, within_cutoff)
+    files = [inspect.getfile(part) for part in made_by]
     files += sorted(Path(inspect.getfile(prior)).parent.glob("*.py"))
     files += sorted(Path(inspect.getfile(Nodes)).parent.glob("*.py"))
     return b"".join(Path(file).read_bytes() for file in files)

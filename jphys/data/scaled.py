@@ -11,6 +11,7 @@ from scipy.spatial.distance import pdist
 from jphys.data import splits
 from jphys.data import structures as structures_module
 from jphys.data.structures import Structures
+from jphys.neighbors import within_cutoff
 
 __all__ = [
     "CONVERGED",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 SCALES = np.linspace(0.9, 1.5, 10)  # VIMPNN sec. 3.1: ten regular factors between 90 and 150 %
+APART = 1e-8  # Å; atoms nearer than that are at one place
 ALIKE = 0.005  # Å; shapes all of whose distances differ by less are one
 NOT_ASKED, CONVERGED, FAILED = 0, 1, 2  # status of a point
 _log = logging.getLogger(__name__)
@@ -112,11 +114,15 @@ def spacings(shapes: Structures) -> np.ndarray:
 
 
 def _nearest_distance(positions: np.ndarray, cell: np.ndarray) -> float:
-    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    shifts = images @ cell if cell.any() else np.zeros((1, 3))
-    ends = positions[:, None, None] - positions[None, :, None] + shifts
-    distances = np.linalg.norm(ends, axis=-1)
-    return float(distances[distances > 1e-8].min())
+    """Å between the nearest two atoms, images included, in cells however skewed."""
+    first = np.linalg.norm(
+        positions[1:] - positions[0], axis=1
+    )  # no farther than these, or than an own image
+    known = np.concatenate([first, np.linalg.norm(cell, axis=1)])
+    reach = 1.001 * known[known > APART].min()
+    senders, receivers, shifts = within_cutoff(positions, cell if cell.any() else None, reach)
+    lengths = np.linalg.norm(positions[senders] + shifts @ cell - positions[receivers], axis=1)
+    return float(lengths[lengths > APART].min())
 
 
 def expand(table: ScaledTable) -> ScaledSet:

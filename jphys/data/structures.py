@@ -32,9 +32,9 @@ class Structures:
 
 
 def _flat_rows(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    ends = np.cumsum(counts).tolist()
-    rows = [np.arange(ends[i] - int(counts[i]), ends[i]) for i in chosen]
-    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+    ends, lengths = np.cumsum(counts, dtype=np.int64), counts[chosen].astype(np.int64)
+    before = np.cumsum(lengths) - lengths  # rows of those that come first
+    return np.repeat(ends[chosen] - lengths - before, lengths) + np.arange(lengths.sum())
 
 
 def take(structures: Structures, chosen) -> Structures:

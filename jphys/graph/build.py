@@ -123,19 +123,22 @@ def bond_rows(bonds, n_atoms: int) -> np.ndarray:
 
 
 def _bond_types(bonds, senders, receivers, n_atoms: int) -> np.ndarray:
-    rows = bond_rows(bonds, n_atoms)
+    rows, found = bond_rows(bonds, n_atoms), np.zeros(len(senders), np.int32)
     if not len(rows):
-        return np.zeros(len(senders), np.int32)
-    order = np.zeros((n_atoms, n_atoms), np.int32)
-    order[rows[:, 0], rows[:, 1]] = order[rows[:, 1], rows[:, 0]] = rows[:, 2]
-    joined = np.zeros((n_atoms, n_atoms), bool)
-    joined[receivers, senders] = True
-    lost = np.argwhere((order > 0) & ~joined)
+        return found
+    i, j, order = rows.T.astype(np.int64)
+    both, orders = np.concatenate([i * n_atoms + j, j * n_atoms + i]), np.concatenate([order, order])
+    ascending = np.argsort(both)
+    both, orders = both[ascending], orders[ascending]
+    ends = receivers.astype(np.int64) * n_atoms + senders
+    place = np.minimum(np.searchsorted(both, ends), len(both) - 1)
+    bonded = both[place] == ends
+    lost = np.setdiff1d(both, ends[bonded])
     if lost.size:
-        raise ValueError(
-            f"bonds must be shorter than the cutoff, got a longer one between atoms {lost[0].tolist()}"
-        )
-    return order[receivers, senders]
+        atoms = list(map(int, divmod(lost[0], n_atoms)))
+        raise ValueError(f"bonds must be shorter than the cutoff, got a longer one between atoms {atoms}")
+    found[bonded] = orders[place[bonded]]
+    return found
 
 
 def from_ase(atoms, *, cutoff: float | None = None, bonds=None) -> Graph:

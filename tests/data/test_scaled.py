@@ -89,6 +89,29 @@ def test_spacing_is_bond_length_or_nearest_neighbour(path):
     np.testing.assert_allclose(found.spacing, [bond] * 2 + [np.sqrt(8)] * 2 + [2.5] * 3, atol=1e-9)
 
 
+def test_spacing_in_a_skewed_cell():
+    """The same crystal by another basis of its lattice: the nearest image is five cells away."""
+    square = np.diag([4.0, 3.0, 9.0])
+    skewed = np.array([[1, 0, 0], [5, 1, 0], [0, 0, 1]]) @ square
+    atoms = np.array([[0.0, 0.0, 0.0], [2.0, 1.5, 4.0]])
+    one = Structures(
+        name=np.array(["a", "b"]),
+        n_atoms=np.array([2, 1], np.int32),
+        species=np.array([29, 29, 29], np.int32),
+        positions=np.concatenate([atoms, atoms[:1]]),
+        energy=np.zeros(2),
+        forces=None,
+        cell=np.stack([skewed, skewed]),
+        n_bonds=np.zeros(2, np.int32),
+        bonds=np.zeros((0, 3), np.int32),
+    )
+    np.testing.assert_allclose(scaled.spacings(one), [3.0, 3.0], atol=1e-9)
+    far = dataclasses.replace(
+        one, cell=np.stack([np.array([[1, 0, 0], [5, 1, 0], [0, 0, 1]]) @ (2 * square)] * 2)
+    )
+    np.testing.assert_allclose(scaled.spacings(far), [np.sqrt(1.5**2 + 2**2 + 4**2), 6.0], atol=1e-9)
+
+
 def test_file_keeps_every_array(path, table):
     again = scaled_files.read_table(path)
     for field in dataclasses.fields(Structures):
