@@ -1,5 +1,7 @@
 """Normal modes of the prior against Hessians by finite differences of its forces, in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,8 @@ from jphys.data.qm9 import load_small
 from jphys.data.structures import graphs, take
 from jphys.graph import Nodes
 from jphys.modes import Modes, prior_modes, take_modes
-from jphys.prior import Prior, make_prior, prior_energy, rotor_stiffness
-from jphys.ragged import make_ragged
+from jphys.prior import Prior, Terms, make_prior, prior_energy, rotor_stiffness
+from jphys.ragged import padded, ragged_rows
 
 # Molecules with their number of rigid motions: bent, chained, straight in part, straight.
 RIGID_MOTIONS = {"H2O": 6, "C2H6": 6, "CH3CONH2": 6, "CH3CN": 6, "CO2": 5, "HCN": 5, "C2H2": 5}
@@ -19,19 +21,21 @@ RIGID_MOTIONS = {"H2O": 6, "C2H6": 6, "CH3CONH2": 6, "CH3CN": 6, "CO2": 5, "HCN"
 
 def lay_out(structures):
     """Nodes and terms of (species, positions) pairs, as a data set holds them."""
-    nodes = make_ragged(
+    nodes = ragged_rows(
         [Nodes(np.asarray(p, np.float32), np.asarray(s), np.ones(len(s), bool)) for s, p in structures]
     )
     priors = [make_prior(s, p) for s, p in structures]
     terms = tuple(
-        make_ragged([(p[kind].atoms, p[kind].stiffness) for p in priors])
+        ragged_rows([(p[kind].atoms, p[kind].stiffness) for p in priors])
         for kind in range(len(Prior._fields))
     )
     return nodes, terms
 
 
-def finite_difference_hessian(species, positions):
+@functools.cache
+def finite_difference_hessian(name):
     """H (3n, 3n) eV/Å², central differences of the gradient of the prior's energy."""
+    species, positions = molecule(name).numbers, molecule(name).positions
     with jax.enable_x64(True):
         prior, stable = make_prior(species, positions), jnp.asarray(positions, jnp.float64)
         gradient = jax.jit(jax.vmap(jax.grad(lambda x: prior_energy(x.reshape(-1, 3), stable, prior))))
@@ -56,7 +60,7 @@ def test_modes_diagonalise_the_hessian(modes, name):
     assert vectors.shape == (27, 27) and curvatures.shape == real.shape == (27,)
     np.testing.assert_allclose(vectors.T @ vectors, np.diag(real.astype(float)), atol=1e-5)
     whole = (vectors * curvatures) @ vectors.T
-    expected = finite_difference_hessian(atoms.numbers, atoms.positions)
+    expected = finite_difference_hessian(name)
     np.testing.assert_allclose(whole[:n, :n], expected, atol=1e-3 * np.abs(expected).max())
     np.testing.assert_allclose(whole[n:], 0, atol=1e-4)
 
@@ -70,7 +74,7 @@ def test_every_motion_but_the_rigid_ones_is_held(modes, name, rigid):
     assert real.sum() == n - rigid
     assert np.all(curvatures[real] > 0) and np.all(curvatures[~real] == 0)
     np.testing.assert_allclose(vectors[n:, real], 0, atol=1e-5)
-    expected = np.linalg.eigvalsh(finite_difference_hessian(atoms.numbers, atoms.positions))
+    expected = np.linalg.eigvalsh(finite_difference_hessian(name))
     assert np.abs(expected[:rigid]).max() < 1e-4 < expected[rigid]
     np.testing.assert_allclose(np.sort(curvatures[real]), expected[rigid:], rtol=2e-2, atol=2e-3)
 
@@ -104,9 +108,10 @@ def test_molecules_of_qm9_stand_in_a_bowl():
     nodes, terms = lay_out(structures)
     for kind in (0, 1, 2, 4):
         assert np.all(np.asarray(terms[kind].rows[1]) > 0)
-    for species, positions in structures[::3]:
-        rotors = make_prior(species, positions).rotors
-        assert np.all(rotor_stiffness(jnp.asarray(positions), rotors) >= 0)
+    rotors, several = terms[3], np.arange(0, 48, 3)
+    (atoms, stiffness), mask = padded(rotors, several, int(np.max(rotors.counts)))
+    stable = padded(nodes, several, int(np.max(nodes.counts)))[0].positions
+    assert np.all(jax.jit(jax.vmap(rotor_stiffness))(stable, Terms(atoms, stiffness, mask)) >= 0)
     found = prior_modes(nodes, terms, chunk=48)
     free = 0
     for (species, positions), n_mode in zip(structures, np.asarray(found.curvatures.counts)):
