@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, cast
 
-__all__ = ["in_processes", "n_cores"]
+import jax
+import numpy as np
+
+__all__ = ["doubles", "in_processes", "n_cores"]
 
 PROGRAM = "from jphys import workers; workers.serve()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -24,8 +27,15 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def doubles() -> bool:
+    """Whether JAX computes in float64 here, by its configuration or in a context."""
+    return jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+
+
 def in_processes(function: Callable[[Any], Any], arguments: Iterable[Any], n: int) -> Iterator[Any]:
     """function(argument) of each, in order, computed in `n` processes that see the CPU alone.
+
+    They compute in the precision of this process.
 
     Args:
         function: of a module, found there by its name; what it takes and gives can be pickled.
@@ -48,23 +58,29 @@ def in_processes(function: Callable[[Any], Any], arguments: Iterable[Any], n: in
         finally:
             idle.put(process)
 
+    threads, asked = ThreadPoolExecutor(n), collections.deque[Future[Any]]()
     try:
-        with ThreadPoolExecutor(n) as threads:
-            asked: collections.deque[Future] = collections.deque()
-            for argument in arguments:  # not all of them at once, which may be large
-                asked.append(threads.submit(ask, argument))
-                if len(asked) > 2 * n:
-                    yield asked.popleft().result()
-            for answer in asked:
-                yield answer.result()
+        for argument in arguments:  # not all of them at once, which may be large
+            asked.append(threads.submit(ask, argument))
+            if len(asked) > 2 * n:
+                yield asked.popleft().result()
+        for answer in asked:
+            yield answer.result()
     finally:
+        threads.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
+        threads.shutdown()
+        for process in processes:
             process.communicate()
 
 
 def _start() -> subprocess.Popen[bytes]:
-    here = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
+    here = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": str(int(doubles())),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE,

@@ -1,8 +1,12 @@
 """Calls in other processes: order, what they raise, what becomes of one that dies."""
 
+import itertools
 import math
 import os
+import time
 
+import jax
+import numpy as np
 import pytest
 
 from jphys.workers import in_processes
@@ -14,6 +18,17 @@ def test_answers_come_in_order():
 
 def test_what_a_call_prints_is_no_answer():
     assert list(in_processes(print, ["printed"], 1)) == [None]
+
+
+def test_they_compute_in_the_precision_of_this_process(x64):
+    (found,) = in_processes(jax.dtypes.canonicalize_dtype, [np.float64], 1)
+    assert found == np.float64
+
+
+def test_who_stops_asking_waits_for_nothing():
+    answers = in_processes(time.sleep, itertools.repeat(0.01), 2)
+    next(answers)
+    answers.close()
 
 
 def test_an_error_comes_back():

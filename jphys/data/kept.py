@@ -39,7 +39,11 @@ class Writer:
         return self
 
     def add(self, tree: Any) -> None:
-        """Append the leaves of a tree."""
+        """Append the leaves of a tree.
+
+        Raises:
+            ValueError: for leaves of another type or row shape than those before.
+        """
         leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(tree)]
         if not self._leaves:
             for number, leaf in enumerate(leaves):
@@ -47,6 +51,9 @@ class Writer:
                 row = {"dtype": leaf.dtype.str, "shape": list(leaf.shape[1:])}
                 self._leaves.append({"file": file, "row": row, "rows": 0})
         for leaf, kept in zip(leaves, self._leaves, strict=True):
+            row = {"dtype": leaf.dtype.str, "shape": list(leaf.shape[1:])}
+            if row != kept["row"]:
+                raise ValueError(f"leaves must be those of the first tree, {kept['row']}, got {row}")
             kept["file"].write(leaf.tobytes())
             kept["rows"] += len(leaf)
 
@@ -55,8 +62,11 @@ class Writer:
         if kind is None:
             index = [{"rows": leaf["rows"], **leaf["row"]} for leaf in self._leaves]
             (self._place / INDEX).write_text(json.dumps(index))
-            with contextlib.suppress(FileExistsError, OSError):  # another process was first
+            try:
                 os.rename(self._place, self.folder)
+            except OSError:
+                if not self.folder.exists():  # otherwise another process was first
+                    raise
         shutil.rmtree(self._place, ignore_errors=True)
 
 

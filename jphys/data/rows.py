@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from jphys.modes import StoredModes, prior_modes
 from jphys.neighbors import within_cutoff
 from jphys.prior import Prior, make_prior
 from jphys.ragged import Ragged, ragged_rows, row_starts
-from jphys.workers import in_processes, n_cores
+from jphys.workers import doubles, in_processes, n_cores
 
 __all__ = ["Layout", "PriorRows", "Rows", "lay_out"]
 
@@ -91,17 +92,36 @@ def prior_rows(made: list[Graph], n_atom: int) -> PriorRows:
 
 
 def lay_out(structures: Structures, layout: Layout) -> Rows:
-    """The rows of all structures; those of many are read from the cache folder, or written there first."""
-    if len(structures) < MANY:
+    """The rows of all structures; those of many are read from the cache folder, or written there first.
+
+    Raises:
+        OSError: where the cache folder cannot be written, or is full.
+    """
+    if len(structures) < MANY or not _known_by_name(layout.felt_edges):
         return layout(structures)
     folder = cache_folder() / f"rows-{_key(structures, layout)}"
     if not folder.exists():
         log.info("rows of %d structures are made once, and kept in %s", len(structures), folder)
-        with Writer(folder) as writer:
-            for rows in tqdm(_chunks(structures, layout), total=-(-len(structures) // CHUNK), desc="rows"):
-                writer.add(rows)
+        try:
+            _write(folder, structures, layout)
+        except OSError as error:
+            raise OSError(f"rows must find room in $JPHYS_CACHE, {cache_folder()}, got: {error}") from error
     template = _template(structures.forces is not None, layout.with_prior)
     return _joined(jax.tree.unflatten(jax.tree.structure(template), read(folder)))
+
+
+def _known_by_name(function: Callable | None) -> bool:
+    """Whether other processes find the function, and its source is in a file."""
+    if function is None:
+        return True
+    module = sys.modules.get(function.__module__)
+    return function.__module__ != "__main__" and getattr(module, function.__qualname__, None) is function
+
+
+def _write(folder: Path, structures: Structures, layout: Layout) -> None:
+    with Writer(folder) as writer:
+        for rows in tqdm(_chunks(structures, layout), total=-(-len(structures) // CHUNK), desc="rows"):
+            writer.add(rows)
 
 
 def _chunks(structures: Structures, layout: Layout) -> Iterator[Rows]:
@@ -144,8 +164,9 @@ def _key(structures: Structures, layout: Layout) -> str:
     for array in (structures.cell, structures.n_bonds, structures.bonds):
         digest.update(np.ascontiguousarray(array).tobytes())
     felt = layout.felt_edges
-    digest.update(repr(dataclasses.replace(layout, felt_edges=None)).encode())
-    digest.update(b"" if felt is None else inspect.getsource(inspect.getmodule(felt) or felt).encode())
+    settings = dataclasses.replace(layout, felt_edges=None), doubles()
+    digest.update(repr(settings).encode())
+    digest.update(b"" if felt is None else Path(inspect.getfile(felt)).read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -68,6 +68,29 @@ def test_what_broke_off_is_not_there(structures, monkeypatch, few_are_many, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_edges_felt_by_a_function_of_a_script_are_made_here(structures, few_are_many, tmp_path):
+    """Other processes would not find it."""
+    layout = Layout(4.0, 0.0, False, 8, felt_edges=lambda graph: graph.senders < 2)
+    found = lay_out(structures, layout)
+    assert not few_are_many and list(tmp_path.iterdir()) == []
+    assert found.stored.edges.rows[0].max() == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(structures, few_are_many, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("JPHYS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"rows must find room in \$JPHYS_CACHE, .*file, got: "):
+        lay_out(structures, Layout(4.0, 0.0, False, 8))
+
+
+def test_rows_of_one_kind(tmp_path):
+    with pytest.raises(ValueError, match=r"leaves must be those of the first tree, .*f8.*, got .*f4"):
+        with Writer(tmp_path / "kept") as writer:
+            writer.add([np.zeros(2)])
+            writer.add([np.zeros(2, np.float32)])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arrays_on_disk(tmp_path):
     whole = np.arange(24.0).reshape(8, 3)
     with Writer(tmp_path / "kept") as writer:

@@ -64,8 +64,8 @@ def test_a_run_learns_and_compiles_once(finished, data):
     assert potential.config.energy_scale == pytest.approx(
         np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
     )
-    assert len(run.batches.dataset.stored.edges.counts) == len(data.train.energy)
-    np.testing.assert_array_equal(run.batches.dataset.stored.edges.counts, 2 * data.train.structures.n_bonds)
+    assert len(run.batches.dataset.rows.stored.edges.counts) == len(data.train.energy)
+    np.testing.assert_array_equal(run.batches.dataset.rows.stored.edges.counts, 2 * data.train.structures.n_bonds)
 
 
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_path):
