@@ -1,4 +1,4 @@
-"""Ragged arrays on the device: rows of many structures end to end, gathered into static shapes."""
+"""Ragged arrays: rows of many structures end to end, gathered into static shapes on host and device."""
 
 from typing import Any, NamedTuple
 
@@ -22,11 +22,6 @@ class Taken(NamedTuple):
     owner: jax.Array  # (budget,) place in `chosen`; the number of chosen on padding
     local: jax.Array  # (budget,) row number within its structure
     mask: jax.Array  # (budget,) bool
-
-
-def make_ragged(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
-    """`ragged_rows`, on the device."""
-    return jax.tree.map(jnp.asarray, ragged_rows(parts, n_rows=n_rows, members=members))
 
 
 def ragged_rows(parts: list, *, n_rows: int = 0, members: int = 0) -> Ragged:
@@ -67,6 +62,7 @@ def take_rows(ragged: Ragged, chosen, budget: int) -> Taken:
     Rows beyond `budget` would be lost: `largest_total` over all the batches of a run gives a budget
     that holds every one of them.
     """
+    ragged = jax.tree.map(jnp.asarray, ragged)
     counts = jnp.where(chosen >= 0, ragged.counts[chosen], 0)
     ends = jnp.cumsum(counts)
     slots = jnp.arange(budget)

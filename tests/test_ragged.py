@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jphys.ragged import largest_total, make_ragged, take_rows
+from jphys.ragged import gather_rows, largest_total, ragged_rows, take_rows
 
 BUDGET, TOTAL = 22, 24
 take = jax.jit(take_rows, static_argnums=2)
@@ -28,7 +28,7 @@ def test_take_rows_is_concatenation_of_slices(drawn):
         (rng.normal(size=(n, 2)).astype(np.float32), np.arange(n) + 10 * i) for i, n in enumerate(counts)
     ]
     total = sum(counts[i] for i in chosen if i >= 0)
-    taken = jax.tree.map(np.asarray, take(make_ragged(parts), np.array(chosen), BUDGET))
+    taken = jax.tree.map(np.asarray, take(ragged_rows(parts), np.array(chosen), BUDGET))
     kept = [(place, i) for place, i in enumerate(chosen) if i >= 0]
     for leaf, of_part in ((taken.rows[0], 0), (taken.rows[1], 1)):
         assert len(leaf) == BUDGET
@@ -40,10 +40,15 @@ def test_take_rows_is_concatenation_of_slices(drawn):
     np.testing.assert_array_equal(taken.local, [k for _, i in kept for k in range(counts[i])] + [0] * room)
     np.testing.assert_array_equal(taken.mask, [True] * total + [False] * room)
     assert largest_total(np.array(counts), np.array([chosen])) == total
+    alone = gather_rows(ragged_rows(parts), np.array(chosen), BUDGET)
+    again = jax.tree.map(np.asarray, take(alone, np.where(np.array(chosen) >= 0, np.arange(5), -1), BUDGET))
+    for ours, theirs in zip(again.rows, taken.rows):
+        np.testing.assert_array_equal(ours[:total], theirs[:total])
+    np.testing.assert_array_equal(again.owner, taken.owner)
 
 
 def test_take_rows_runs_under_jit_with_one_trace():
-    ragged = make_ragged([np.arange(3), np.arange(3, 5)])
+    ragged = ragged_rows([np.arange(3), np.arange(3, 5)])
     traces = []
 
     @jax.jit
@@ -59,7 +64,7 @@ def test_take_rows_runs_under_jit_with_one_trace():
 def test_more_rows_than_int32_can_number_are_refused():
     part = np.broadcast_to(np.float32(0), 2**30)
     with pytest.raises(ValueError, match=r"fewer than 2\*\*31 rows together, got 2147483648"):
-        make_ragged([part, part])
+        ragged_rows([part, part])
 
 
 def test_largest_total_over_batches():

@@ -65,7 +65,9 @@ def test_a_run_learns_and_compiles_once(finished, data):
         np.sqrt(np.mean((data.train.energy / data.train.structures.n_atoms) ** 2))
     )
     assert len(run.batches.dataset.rows.stored.edges.counts) == len(data.train.energy)
-    np.testing.assert_array_equal(run.batches.dataset.rows.stored.edges.counts, 2 * data.train.structures.n_bonds)
+    np.testing.assert_array_equal(
+        run.batches.dataset.rows.stored.edges.counts, 2 * data.train.structures.n_bonds
+    )
 
 
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(finished, data, tmp_path):
