@@ -9,7 +9,7 @@ import pickle
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, cast
 
@@ -32,7 +32,9 @@ def doubles() -> bool:
     return jax.dtypes.canonicalize_dtype(np.float64) == np.float64
 
 
-def in_processes(function: Callable[[Any], Any], arguments: Iterable[Any], n: int) -> Iterator[Any]:
+def in_processes(
+    function: Callable[[Any], Any], arguments: Iterable[Any], n: int
+) -> Generator[Any, None, None]:
     """function(argument) of each, in order, computed in `n` processes that see the CPU alone.
 
     They compute in the precision of this process.

@@ -1,15 +1,25 @@
-"""Batches of small molecules, for tests of losses."""
+"""Batches of small molecules, for tests of losses, and the smallest training."""
 
 import dataclasses
 
 import jax
 import numpy as np
 
+import jphys
 from jphys.data.loader import budget_for, make_dataset, take_batch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
+from jphys.losses import ENERGY_ONLY
 
 N_ATOM = 8
+
+CONFIG = jphys.TrainConfig(
+    epochs=2,
+    batch_size=16,
+    validate_every=1,
+    model=jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4),
+    losses=ENERGY_ONLY,
+)
 
 
 def small_dataset(cutoff):

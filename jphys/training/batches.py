@@ -109,8 +109,8 @@ class _Steps:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, step: SupportsIndex) -> tuple[Dataset, np.ndarray]:
-        return self.batches.read(int(step))
+    def __getitem__(self, index: SupportsIndex) -> tuple[Dataset, np.ndarray]:
+        return self.batches.read(int(index))
 
 
 def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:

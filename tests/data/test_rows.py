@@ -70,7 +70,7 @@ def test_what_broke_off_is_not_there(structures, monkeypatch, few_are_many, tmp_
 
 def test_edges_felt_by_a_function_of_a_script_are_made_here(structures, few_are_many, tmp_path):
     """Other processes would not find it."""
-    layout = Layout(4.0, 0.0, False, 8, felt_edges=lambda graph: graph.senders < 2)
+    layout = Layout(4.0, 0.0, False, 8, felt_edges=lambda graph: np.asarray(graph.senders) < 2)
     found = lay_out(structures, layout)
     assert not few_are_many and list(tmp_path.iterdir()) == []
     assert found.stored.edges.rows[0].max() == 1

@@ -5,23 +5,15 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from small_batches import CONFIG
 
 import jphys
 from jphys.data import rows as data_rows
 from jphys.data.loader import make_dataset, plan_epoch
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
-from jphys.losses import ENERGY_ONLY
 from jphys.training.batches import resident, streamed
 from jphys.training.step import data_mesh
-
-CONFIG = jphys.TrainConfig(
-    epochs=2,
-    batch_size=16,
-    validate_every=1,
-    model=jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4),
-    losses=ENERGY_ONLY,
-)
 
 
 @pytest.fixture(scope="module")

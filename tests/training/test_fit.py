@@ -6,19 +6,11 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_batches import CONFIG
 
 import jphys
 from jphys.data.qm9 import load_small
 from jphys.data.structures import take
-from jphys.losses import ENERGY_ONLY
-
-CONFIG = jphys.TrainConfig(
-    epochs=2,
-    batch_size=16,
-    validate_every=1,
-    model=jphys.TransformerConfig(channels=8, blocks=1, heads=2, n_basis=4),
-    losses=ENERGY_ONLY,
-)
 
 
 @pytest.fixture(scope="module")
