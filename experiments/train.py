@@ -186,5 +186,5 @@ def print_report(summary: dict, table: str, run: Run, folder: Path) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ValueError, OSError, NonFiniteLoss) as error:
+    except (ValueError, OSError, ImportError, NonFiniteLoss) as error:
         sys.exit(f"error: {error}")

@@ -78,9 +78,8 @@ class Streamed(Batches):
         return self._place(self.read(step))
 
     def iterate(self, start: int = 0) -> Iterator[Batch]:
-        import grain  # a second, for those who stream
-
         if start < len(self):
+            grain = require_grain()
             options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)
             steps = grain.MapDataset.source(_Steps(self))[start:]
             yield from map(self._place, steps.to_iter_dataset(options))
@@ -113,6 +112,19 @@ class _Steps:
         return self.batches.read(int(index))
 
 
+def require_grain():
+    """Grain, whose import takes a second, for those who stream.
+
+    Raises:
+        ImportError: where it is not installed.
+    """
+    try:
+        import grain
+    except ImportError as error:
+        raise ImportError("stream needs Grain: pip install 'jphys[stream]'") from error
+    return grain
+
+
 def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:
     """The batches of a plan, of a data set that is put on every device.
 
@@ -129,13 +141,7 @@ def resident(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Resident:
 
 
 def streamed(dataset: Dataset, plan: np.ndarray, mesh: Mesh) -> Streamed:
-    """The same batches as `resident` gives, of a data set that stays where it is.
-
-    Raises:
-        ImportError: where Grain is not installed.
-    """
-    import grain  # noqa: F401  before anything long begins
-
+    """The same batches as `resident` gives, of a data set that stays where it is."""
     budget = budget_for(dataset, plan)
     assemble = _assembler(budget, mesh, alone=True)
     return Streamed(dataset, plan, budget, mesh, assemble, rooms(dataset, plan))

@@ -57,6 +57,7 @@ def train(
         ValueError: for a folder that no run with this config can begin or go on in; for an objective, losses
             or a model that the data cannot serve; for elements that init was not trained on.
         NonFiniteLoss: in a step or a validation; the run stays at its last checkpoint.
+        ImportError: for a stream where Grain is not installed.
     """
     if folder is None and config.run is None:
         raise ValueError("folder must be given where config.run is not, got None")

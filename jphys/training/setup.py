@@ -11,7 +11,7 @@ from jphys.data.structures import Structures, graphs, take
 from jphys.losses import Need, Objective
 from jphys.models import ModelConfig, Potential, make_potential
 from jphys.models.potential import Params
-from jphys.training.batches import Batches, resident, streamed
+from jphys.training.batches import Batches, require_grain, resident, streamed
 from jphys.training.config import TrainConfig, check_heads, check_losses, choose_objective
 from jphys.training.optimizer import make_optimizer
 from jphys.training.parts import Data, split_data, trained_on
@@ -102,7 +102,10 @@ def prepare(
 
     Raises:
         ValueError: for an objective, losses or a model that the data cannot serve, or too little data.
+        ImportError: for a stream where Grain is not installed.
     """
+    if config.stream:
+        require_grain()  # before anything long begins
     data = given if isinstance(given, Data) else split_data(trained_on(config, given), config.seed)
     config, losses = with_losses(config, data)
     model = fitted_model(config, data) if init is None else refitted(init[0], data)

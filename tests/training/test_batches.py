@@ -1,6 +1,7 @@
 """Batches of a resident and of a streamed source: the same to the last bit, from any step on."""
 
 import dataclasses
+import sys
 
 import jax
 import numpy as np
@@ -84,6 +85,14 @@ def test_it_goes_on_from_any_step(in_memory, plan):
     batches = streamed(in_memory, plan, data_mesh())
     same(next(batches.iterate(4)), batches[4])
     assert len(list(batches.iterate(4))) == 2 and list(batches.iterate(6)) == []
+
+
+def test_a_stream_without_grain_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    config = dataclasses.replace(CONFIG, stream=True)
+    with pytest.raises(ImportError, match=r"stream needs Grain: pip install 'jphys\[stream\]'"):
+        jphys.train(config, take(load_small(), np.arange(20, 40)), folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_streamed_training_is_the_resident_one(tmp_path):
