@@ -134,7 +134,7 @@ def main() -> None:
     import_meanwhile("jphys.figures")
     earlier = runs.seconds_so_far(folder)  # of the processes before this one
     # A report can be had again, with other sizes.
-    trained = jphys.train(config, structures, folder=folder, free=("report", "stream"), began=began)
+    trained = jphys.train(config, structures, folder=folder, free=("report",), began=began)
     if not trained.complete:
         print(
             f"stopped after {config.stop_after_minutes} minutes; continue with the same command and --resume"

@@ -97,7 +97,7 @@ def _ask(process: subprocess.Popen[bytes], function, argument):
         pickle.dump((function, argument), questions)
         questions.flush()
         failed, answer = pickle.load(answers)
-    except (EOFError, BrokenPipeError) as error:
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
         raise RuntimeError(f"a worker process ended with status {process.wait()}") from error
     if failed:
         raise answer
@@ -115,7 +115,7 @@ def serve() -> None:
             return
         try:
             answer = False, function(argument)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the caller gets it
             answer = True, error
-        pickle.dump(answer, answers)
+        answers.write(pickle.dumps(answer))  # whole or not at all
         answers.flush()

@@ -26,9 +26,18 @@ def test_they_compute_in_the_precision_of_this_process(x64):
 
 
 def test_who_stops_asking_waits_for_nothing():
-    answers = in_processes(time.sleep, itertools.repeat(0.01), 2)
-    next(answers)
+    """Not for the minutes that the others sleep; and few arguments were taken out of endlessly many."""
+    taken = []
+
+    def seconds():
+        for number in itertools.count():
+            taken.append(number)
+            yield 600.0 if number else 0.01
+
+    began, answers = time.monotonic(), in_processes(time.sleep, seconds(), 2)
+    assert next(answers) is None
     answers.close()
+    assert len(taken) == 5 and time.monotonic() - began < 300
 
 
 def test_an_error_comes_back():

@@ -45,13 +45,12 @@ class Writer:
             ValueError: for leaves of another type or row shape than those before.
         """
         leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(tree)]
+        kinds = [{"dtype": leaf.dtype.str, "shape": list(leaf.shape[1:])} for leaf in leaves]
         if not self._leaves:
-            for number, leaf in enumerate(leaves):
+            for number, row in enumerate(kinds):
                 file = self._files.enter_context((self._place / _name(number)).open("wb"))
-                row = {"dtype": leaf.dtype.str, "shape": list(leaf.shape[1:])}
                 self._leaves.append({"file": file, "row": row, "rows": 0})
-        for leaf, kept in zip(leaves, self._leaves, strict=True):
-            row = {"dtype": leaf.dtype.str, "shape": list(leaf.shape[1:])}
+        for leaf, row, kept in zip(leaves, kinds, self._leaves, strict=True):
             if row != kept["row"]:
                 raise ValueError(f"leaves must be those of the first tree, {kept['row']}, got {row}")
             kept["file"].write(leaf.tobytes())

@@ -67,7 +67,8 @@ def train(
         config = dataclasses.replace(
             config, model=dataclasses.replace(start[0].config, reference_energies=())
         )
-    stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0)
+    # What a run may go on without: where its batches come from changes none of them.
+    stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0, stream=False)
     runs.check(path, stored, resume=config.resume, free=free)
     parts = data if isinstance(data, Data) else split_data(trained_on(config, data), config.seed)
     run = prepare(config, parts, start)

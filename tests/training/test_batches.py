@@ -102,7 +102,9 @@ def test_a_streamed_training_is_the_resident_one(tmp_path):
     config = dataclasses.replace(CONFIG, stream=True)
     short = dataclasses.replace(config, stop_after_minutes=1e-6)
     assert not jphys.train(short, structures, folder=tmp_path / "streamed").complete
-    again = dataclasses.replace(config, resume=True)
-    read = jphys.train(again, structures, folder=tmp_path / "streamed")
-    assert read.complete and read.run.n_compilations == 1
-    same(read.params, there.params)
+    assert not jphys.train(short, structures, folder=tmp_path / "either").complete
+    for folder, stream in (("streamed", True), ("either", False)):
+        again = dataclasses.replace(config, resume=True, stream=stream)
+        read = jphys.train(again, structures, folder=tmp_path / folder)
+        assert read.complete and read.run.n_compilations == 1
+        same(read.params, there.params)
