@@ -111,6 +111,21 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
     return summarise(result.run, folder, began=began)[0]
 
 
+def stored(config: TrainConfig, folder: Path = RESULTS.parent) -> dict[str, Any] | None:
+    """The summary of this training in docs/results, from the machine that made it; None where it has none.
+
+    Names of losses and models change between versions; a training is known by its preset, objective, seed, epochs
+    and data, as in the table of trainings.
+    """
+    path = folder / f"{config.preset}-{config.objective}-{config.seed}.json"
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text("utf-8"))
+    found = (*(summary[name] for name in ("preset", "objective", "seed", "epochs")), summary["data"]["name"])
+    asked = config.preset, config.objective, config.seed, config.epochs, config.data
+    return summary if found == asked else None
+
+
 def surfaces(config: Judged) -> dict[str, tuple[Any, Any]]:
     """Name -> what is judged, as (potential, params): pretrained, seed 0 of every objective, and surfaces
     that nobody here trained: MMFF94, where tblite is installed GFN2-xTB, with an interpreter for it ANI-1x.

@@ -261,6 +261,16 @@ def test_seeds_without_a_number_leave_the_others(render):
     assert shared.means(found) == {"a": 2.0, "b": None, "c": 2.0}
 
 
+def test_a_training_of_the_docs_is_known_by_its_settings(render, tmp_path):
+    shared, table1 = (importlib.import_module(name) for name in ("reliability_runs", "table1_qm9"))
+    config = table1.train_config(table1.Config(), "physics", 3)
+    found = shared.stored(config)
+    assert found["seed"] == 3 and found["objective"] == "physics" and shared.numbers(found)["distance"] > 0
+    for other in ({"epochs": 2}, {"seed": 99}, {"data": "qm9"}):
+        assert shared.stored(dataclasses.replace(config, **other)) is None
+    assert shared.stored(config, tmp_path) is None
+
+
 def test_only_whole_results_go_into_the_docs(render):
     shared = importlib.import_module("reliability_runs")
     assert shared.SurfacesConfig().kept == shared.RESULTS

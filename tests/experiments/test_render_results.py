@@ -105,6 +105,13 @@ class TestTable:
         assert goal == ["*goal of `default`*", "≤ 45", "≤ 0.045", "≥ 92 %", ""]
         assert row == ["`default`, physics, 60 epochs", "71.3", "0.123", "46 %", "0.90"]
 
+    def test_the_readme_leaves_objectives_without_the_bound_to_the_page(self, place):
+        for objective in ("physics", "physics-no-bound", "paper", "paper-no-bound"):
+            place.add(summary(objective=objective))
+        labels = [row[0].split(", ")[1] for row in place.render()[3:]]
+        assert labels == ["physics", "physics-no-bound", "paper", "paper-no-bound"]
+        assert [row[0].split(", ")[1] for row in cells(place.readme)[3:]] == ["physics", "paper"]
+
     def test_a_device_of_jax_is_not_taken_for_cores(self, place):
         place.add(summary())
         place.render()
