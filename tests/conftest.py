@@ -1,6 +1,7 @@
 """Fixtures for every test, and one compilation cache for all processes of a test run."""
 
 import dataclasses
+import gc
 import os
 import shutil
 import tempfile
@@ -33,6 +34,9 @@ def pytest_configure(config):
         compile_quickly()  # most of what these tests do; .ci/run also runs some as users compile
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Tracing makes many objects and little garbage: looking for it is a fifth of the time that it takes.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def pytest_unconfigure(config):

@@ -167,6 +167,27 @@ def test_cells_of_atoms_find_the_pairs_of_ase(name):
         atoms.positions += rng.uniform(-0.6, 0.6, (500, 3))  # farther than the skin allows
 
 
+@pytest.mark.parametrize("repeats", [1, 3, 5], ids=["all images", "nearest image", "cells"])
+def test_lists_of_rattled_crystals_have_few_shapes(repeats):
+    """Pairs differ by some percent, rooms by steps of a sixteenth; an update keeps the shape."""
+    shapes, pairs, update = set(), set(), jax.jit(lambda neighbor, R: neighbor.update(R))
+    atoms = bulk("Al", "fcc", a=4.12, cubic=True).repeat(repeats)
+    box = atoms.cell.array.T
+    lists, _ = jphys.energy_neighbor_list(SPHERES, ONE, atoms.numbers, box, fractional_coordinates=False)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        R = jnp.asarray(atoms.positions + rng.normal(0, 0.15, (len(atoms), 3)), jnp.float32)
+        found = lists.allocate(R)
+        again = update(found, R + jnp.float32(1.0))
+        assert jax.tree.map(jnp.shape, again) == jax.tree.map(jnp.shape, found)
+        assert not again.did_buffer_overflow
+        held = [np.sum(np.asarray(one.receivers) < len(atoms)) for one in (found, again)]
+        assert held[0] == held[1] <= len(found.receivers)
+        shapes.add(jax.tree.structure(found))
+        pairs.add(int(held[0]))
+    assert len(pairs) > 2 and len(shapes) <= 2
+
+
 @pytest.mark.slow
 def test_free_atoms_have_one_energy(params):
     """By the list, by all pairs, and by the Calculator; far apart is the sum."""

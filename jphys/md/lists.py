@@ -17,6 +17,7 @@ from jax_md import custom_partition, partition, space
 
 from jphys.graph import ROUNDED, check_room_for_bonds
 from jphys.md.lattice import Lattice, heights
+from jphys.shapes import round_size
 
 MOST_CANDIDATES = 300_000_000  # of jax-md's list of all images, which holds 27 n² in about 30 bytes each
 FREE_CELLS = 2.0  # cells per side of free space, at most, by the cube root of the number of atoms
@@ -97,7 +98,10 @@ class Lists:
         return bonds & (jnp.min(heights(matrix)) < 2.0 * ROUNDED * self.cutoff)
 
     def allocate(self, R, extra_capacity: int = 0, *, box=None, **_) -> Neighbors:
-        """A list with room for `capacity` times the pairs found; not under jit."""
+        """A list with room for at least `capacity` times the pairs found; not under jit.
+
+        Rooms are rounded up by a sixteenth at most: structures with nearly as many pairs share a program.
+        """
         R = jnp.asarray(R)
         if R.shape != (self.n_atoms, 3):
             raise ValueError(f"R must have shape ({self.n_atoms}, 3) to match species, got {R.shape}")
@@ -120,7 +124,7 @@ class Lists:
             found = dataclasses.replace(found, cell_size=float(found.cell_size))
         else:
             found = self._free(self._extent(R)).allocate(R, extra_capacity)
-        return self._finish(found, R, matrix)
+        return self._finish(_rounded(found, self.n_atoms), R, matrix)
 
     def update(self, R, neighbors: Neighbors, *, box=None, ahead=None, **_) -> Neighbors:
         """The list at R: kept while it holds all pairs within the cutoff, else found anew in its room."""
@@ -209,7 +213,7 @@ class Lists:
     def _make_nearest_image(self, matrix):
         box = _triangular(jnp.asarray(matrix))  # the same lattice, rotated to how jax-md's cells want it
         displacement, _ = space.periodic_general(box, fractional_coordinates=True)
-        return partition.neighbor_list(
+        return _of_one_box(
             displacement,
             SHRINKS * box,  # for the number of cells alone
             self.reach,
@@ -229,13 +233,50 @@ class Lists:
         return self.reach * min(np.ceil(max(extent, 1.0) / self.reach), most)
 
     def _make_free(self, extent: float):
-        return partition.neighbor_list(
+        return _of_one_box(
             space.free()[0],
             jnp.asarray(extent),
             self.reach,
             capacity_multiplier=self.capacity,
             format=partition.Sparse,
         )
+
+
+def _of_one_box(*arguments, **settings):
+    """`partition.neighbor_list`, whose lists all have the same function for their cells.
+
+    jax-md makes that function anew with every list, in a static field: jit would compile for each of them.
+    """
+    made, first = partition.neighbor_list(*arguments, **settings), []
+
+    def allocate(position, extra_capacity=0):
+        found: Any = made.allocate(position, extra_capacity)
+        first.append(found.cell_list_fn)
+        del first[1:]
+        return dataclasses.replace(found, cell_list_fn=first[0])
+
+    return partition.NeighborListFns(allocate, made.update)
+
+
+def _rounded(found, n_atoms: int):
+    """jax-md's list with more room, as its own `update` would leave it."""
+    room, fields = round_size(found.max_occupancy, digits=5), {}
+    if isinstance(found, custom_partition.NeighborListMultiImage):
+        fields["shifts"] = jnp.pad(found.shifts, ((0, room - len(found.shifts)), (0, 0)))
+    else:
+        candidates = n_atoms**2
+        if found.cell_list_capacity is not None:
+            fields["cell_list_capacity"] = round_size(found.cell_list_capacity)
+            candidates = 27 * n_atoms * fields["cell_list_capacity"]
+        room = min(room, candidates)  # what jax-md chooses from when it updates
+    longer = functools.partial(_longer, room=room, fill=n_atoms)
+    return dataclasses.replace(found, idx=jax.tree.map(longer, found.idx), max_occupancy=room, **fields)
+
+
+def _longer(numbers, room: int, fill: int):
+    """Numbers (…, m) of atoms, filled up to (…, room)."""
+    widths = [(0, 0)] * (numbers.ndim - 1) + [(0, room - numbers.shape[-1])]
+    return jnp.pad(numbers, widths, constant_values=fill)
 
 
 def _keep(R, matrix, neighbors: Neighbors) -> Neighbors:

@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 ANI = "--ani-python must be an interpreter"
 
 
-@pytest.mark.smoke
 @pytest.mark.slow
 def test_two_rows_of_the_ablation_and_again(run, read, tmp_path):
     """The energy-only row is trained once for both objectives; a second call trains nothing."""
