@@ -19,7 +19,7 @@ from peer_process import Peer, serve_requests
 from peer_process import check as check_for
 
 NAME = "ANI-1x"
-INSTALL = "'torch==2.13.0' 'torchani==2.2.4' 'setuptools<81'"  # its wheel has the weights of this model
+INSTALL = "numpy 'torch==2.13.0' 'torchani==2.2.4' 'setuptools<81'"  # its wheel has the weights of this model
 ELEMENTS = frozenset({1, 6, 7, 8})
 AT_ONCE = 64  # structures of one pass
 

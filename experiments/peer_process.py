@@ -12,7 +12,7 @@ from typing import Any
 
 def check(python: str, module: str, name: str, package: str, *, flag: str = "--peer-python") -> None:
     """Stop with what to install where the interpreter does not have the library, or one without that name."""
-    command = [python, "-c", f"from {module} import {name}"]
+    command = [python, "-c", f"import numpy; from {module} import {name}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -114,8 +114,8 @@ def trained(folder: Path, config: TrainConfig, structures: Structures) -> dict[s
 def stored(config: TrainConfig, folder: Path = RESULTS.parent) -> dict[str, Any] | None:
     """The summary of this training in docs/results, from the machine that made it; None where it has none.
 
-    Names of losses and models change between versions; a training is known by its preset, objective, seed, epochs
-    and data, as in the table of trainings.
+    Names of losses and models change between versions; a training is known by its preset, objective, seed,
+    epochs and data, as in the table of trainings.
     """
     path = folder / f"{config.preset}-{config.objective}-{config.seed}.json"
     if not path.is_file():

@@ -2,8 +2,8 @@
 
     python experiments/render_results.py                 # of docs/results/*.json
 
-README.md has five of the columns, without the rows of objectives that lack one loss. With --check nothing is written: the exit status says whether the tables
-are up to date.
+README.md has five of the columns, without the rows of objectives that lack one loss. With --check nothing is
+written: the exit status says whether the tables are up to date.
 """
 
 import dataclasses

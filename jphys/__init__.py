@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
+    from jphys.implicit import stationary
     from jphys.losses import Objective
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
@@ -78,6 +79,7 @@ __all__ = [
     "runs",
     "save",
     "simulate",
+    "stationary",
     "train",
     "training",
     "units",
@@ -101,6 +103,7 @@ _HOME = {
     "relax": "jphys.md",
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
+    "stationary": "jphys.implicit",
     "train": "jphys.training.fit",
     "vibrations": "jphys.reliability.vibrations",
 }

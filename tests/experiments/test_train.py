@@ -247,7 +247,7 @@ def test_an_empty_file_is_named(tmp_path, refusal):
 @pytest.mark.smoke
 @pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_losses(tmp_path, few):
-    """By the objective `paper`, which draws noise and masks and compiles in a third of the time of `physics`."""
+    """By the objective `paper`, which draws noise and masks and compiles faster than `physics`."""
     flags = [*TINY, *QUICK_REPORT, "--data", str(few), "--objective", "paper", "--epochs", "8"]
     flags += ["--batch-size", "16", "--log-every", "2", "--checkpoint-seconds", "0.001"]
     whole = run(*flags, "--run", str(tmp_path / "whole"))
