@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of Yi et al.: spreads over seeds, comparisons, a figure, and the paper's numbers."""
+"""Tables 1 and 2 of Yi et al. and of fits: spreads, comparisons, a figure, the paper's numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import seeds
+from bench_timing import table
 
 from jphys import figures
 
@@ -65,3 +66,16 @@ def compared(rows: dict[str, dict[str, dict[str, Any]]], full: str) -> None:
         for key, column in columns.items():
             of_full = rows.get(full, {}).get(key, seeds.NONE)["values"]
             column["p"] = None if name == full else seeds.paired_p(column["values"], of_full)
+
+
+def fitted(record: dict[str, Any]) -> str:
+    """fit_to_experiment.py: a row per number that was fitted, and below them what else was measured."""
+    rows = []
+    for part, found in record["parts"].items():
+        ends = [(one["name"], one["measured"], one["steps"][0], one["steps"][-1]) for one in found["values"]]
+        ends += [(name, None, *both) for name, both in found["rest"].items()]
+        for name, true, *both in ends:
+            before, after = (f"{value:.4g}" for value in both)
+            measured = {"measured": "" if true is None else f"{true:.4g}"}
+            rows.append({"model of": part, "number": name} | measured | {"before": before, "after": after})
+    return table(rows)

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from jphys import newton
 from jphys.compiling import remembered
-from jphys.coordinates import CELL_ROWS, deformation, largest
+from jphys.coordinates import CELL_ROWS, Freedom, deformation, largest, outdated
 from jphys.derivatives import energy_function
 from jphys.graph import Graph, with_edges_within, with_positions
 from jphys.models.potential import Potential, check_elements, check_graph_bonds
@@ -78,12 +79,13 @@ def stationary(
     fixed = np.zeros(len(graph.nodes.species), bool) if fixed is None else np.asarray(fixed)
     _check(potential, graph, fixed, relax_cell, fmax, max_steps)
     graph, margin = _with_room_to_move(potential, graph)
-    program = _program(energy_function(potential), relax_cell, float(fmax), int(max_steps))
+    cutoff = float(getattr(potential, "cutoff", 0.0))
+    program = _program(energy_function(potential), relax_cell, cutoff, float(fmax), int(max_steps))
     return program(params, graph, fixed, margin)
 
 
 @remembered(16)
-def _program(energy, relax_cell: bool, fmax: float, max_steps: int):
+def _program(energy, relax_cell: bool, cutoff: float, fmax: float, max_steps: int):
     """Under jit, so that calls with the same shapes compile once."""
 
     def compute(params, graph: Graph, fixed, margin) -> Stationary:
@@ -92,8 +94,9 @@ def _program(energy, relax_cell: bool, fmax: float, max_steps: int):
         rested, aside = problem.structure(rows), jax.lax.stop_gradient
         force = aside(gradient - jax.grad(problem.restraint)(aside(rows)))
         reached = largest(force * problem.free[:, None], problem.n_atoms, relax_cell)
-        moved = aside(rested.nodes.positions - graph.nodes.positions)
-        good = (reached < fmax) & (2.0 * jnp.max(jnp.linalg.norm(moved, axis=-1)) <= margin)
+        freedom = Freedom(problem.free[None], problem.n_atoms[None], cutoff, margin)
+        (far,) = outdated(aside(rows)[None], jnp.zeros_like(rows), freedom, relax_cell)
+        good = (reached < fmax) & ~far
         return Stationary(jax.tree.map(lambda leaf: _where(good, leaf), rested), reached, aside(steps))
 
     return jax.jit(compute)
@@ -189,13 +192,17 @@ def _combined(motions, judged, weight):
 def _with_room_to_move(potential, graph: Graph) -> tuple[Graph, Any]:
     """The graph, with edges that reach farther where it can be had, and how much farther they do, Å."""
     n, kept = len(graph.nodes.species), (graph, np.inf)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graph)):
+    if _traced(graph):
         return kept
     everything = not np.any(graph.globals.cell) and len(graph.senders) >= n * (n - 1)
     if everything or not isinstance(potential, Potential) or len(graph.n_node) > 1:
         return kept
     plain = jax.tree.map(np.asarray, graph)
     return with_edges_within(plain, potential.cutoff + SKIN, bonds_of=plain), SKIN
+
+
+def _traced(graph: Graph) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graph))
 
 
 def _check(potential, graph: Graph, fixed, relax_cell: bool, fmax: float, max_steps: int) -> None:
@@ -206,7 +213,7 @@ def _check(potential, graph: Graph, fixed, relax_cell: bool, fmax: float, max_st
         raise ValueError(f"fmax must be positive, got {fmax}")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graph)):
+    if _traced(graph):
         return
     n_real = int(np.sum(graph.globals.mask))
     if n_real != 1 or not np.any(graph.nodes.mask):

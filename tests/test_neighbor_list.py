@@ -175,7 +175,7 @@ def test_lists_of_rattled_crystals_have_few_shapes(repeats):
     box = atoms.cell.array.T
     lists, _ = jphys.energy_neighbor_list(SPHERES, ONE, atoms.numbers, box, fractional_coordinates=False)
     rng = np.random.default_rng(0)
-    for _ in range(4):
+    for _ in range(6):
         R = jnp.asarray(atoms.positions + rng.normal(0, 0.15, (len(atoms), 3)), jnp.float32)
         found = lists.allocate(R)
         again = update(found, R + jnp.float32(1.0))

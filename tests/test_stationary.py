@@ -1,12 +1,14 @@
 """Structures at rest and their derivatives: analytic ones, differences of relaxations, and refusals."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from known_surfaces import per_graph
+from known_surfaces import as_potential, per_graph
 
 import jphys
 from jphys.graph import from_ase, make_graph, pad, with_positions
@@ -32,6 +34,14 @@ def morse(params, graph):
 
 MORSE = {"a": 4.0, "r0": 2.5, "depth": 0.4}
 SPRING = {"k": 20.0, "r0": 1.3}
+
+
+def spheres(cutoff):
+    """`morse` as a Potential, whose bonds are 3.9 Å long."""
+    wide = MORSE | {"r0": 3.9 / 1.4}
+    return dataclasses.replace(
+        as_potential(lambda params, graph: morse(wide | {"depth": params}, graph)), cutoff=cutoff
+    )
 
 
 def in_double(graph):
@@ -203,6 +213,10 @@ def test_edges_of_a_crystal_reach_farther_than_it_moves(fresh):
     found = jphys.stationary(potential, params, graph, fmax=10.0)
     assert len(found.graph.senders) > len(graph.senders)
     assert len(found.graph.senders) == len(from_ase(atoms, cutoff=potential.cutoff + 0.5).senders)
+    far = jphys.stationary(
+        spheres(potential.cutoff), 1.0, from_ase(bulk("Cu", a=3.4), cutoff=potential.cutoff), relax_cell=True
+    )
+    assert np.isnan(far.graph.globals.cell).all() and float(far.fmax) < 1e-3  # at rest, 15 % longer
     with jax.enable_x64(False):
         single = jphys.stationary(potential, params, graph, fmax=10.0)
     assert (
@@ -230,7 +244,8 @@ def test_several_structures_and_unknown_elements_are_refused(pretrained):
     with pytest.raises(ValueError, match="graph must hold one structure of at least one atom, got 2"):
         jphys.stationary(bonds, SPRING, two)
     with pytest.raises(ValueError, match="must be"):
-        jphys.stationary(*pretrained, from_ase(Atoms("Ar2", [[0, 0, 0], [0, 0, 4.0]])))
+        potential, params = pretrained
+        jphys.stationary(potential, params, from_ase(Atoms("Ar2", [[0, 0, 0], [0, 0, 4.0]])))
 
 
 @pytest.mark.slow

@@ -255,13 +255,13 @@ def _of_one_box(*arguments, **settings):
         del first[1:]
         return dataclasses.replace(found, cell_list_fn=first[0])
 
-    return partition.NeighborListFns(allocate, made.update)
+    return NeighborFns(allocate, made.update)
 
 
-def _rounded(found, n_atoms: int):
+def _rounded(found: Any, n_atoms: int):
     """jax-md's list with more room, as its own `update` would leave it."""
     room, fields = round_size(found.max_occupancy, digits=5), {}
-    if isinstance(found, custom_partition.NeighborListMultiImage):
+    if hasattr(found, "shifts"):  # the one of all images
         fields["shifts"] = jnp.pad(found.shifts, ((0, room - len(found.shifts)), (0, 0)))
     else:
         candidates = n_atoms**2
