@@ -60,8 +60,8 @@ def stationary(
         potential: a Potential, or any function (params, graph) -> (n_graph,) eV that does not change when the
             structure moves or turns.
         params: its parameters.
-        graph: one structure, padded or not. Edges of one that is not traced are found anew as far as
-            `SKIN` beyond the cutoff, except where they hold all pairs; those of a traced one are kept.
+        graph: one structure, padded or not. Edges are found anew as far as `SKIN` beyond the cutoff, except
+            where they hold all pairs; those of a traced or padded graph are kept as they are.
         relax_cell: let the cell relax too, to zero stress.
         fixed: (n,) bool, atoms that are held where they are.
         fmax: at rest every atom has |F_i| < fmax, eV/Å; with cells also the rows of Vσ/n, eV.

@@ -85,9 +85,10 @@ def minimise(value: Callable, start, measure: Callable, tolerance: float, max_st
         )
         return jax.tree.map(lambda a, b: jnp.where(good, a, b).astype(b.dtype), after, back)
 
-    zero, infinite = jnp.zeros_like(start), jnp.asarray(jnp.inf, start.dtype)
-    radius = jnp.asarray(FIRST_RADIUS * start.size**0.5, start.dtype)
-    first = _State(start, infinite, zero, zero, jnp.zeros_like(radius), radius, jnp.zeros((), jnp.int32))
+    # Nothing is known yet, and nothing will be where the function is not defined at the start.
+    infinite, unknown = jnp.asarray(jnp.inf, start.dtype), jnp.full_like(start, jnp.inf)
+    radius, zero = jnp.asarray(FIRST_RADIUS * start.size**0.5, start.dtype), jnp.zeros_like(start)
+    first = _State(start, infinite, unknown, zero, jnp.zeros_like(radius), radius, jnp.zeros((), jnp.int32))
     last = jax.lax.while_loop(going, step, first)
     return Minimum(last.x, last.gradient, last.count)
 

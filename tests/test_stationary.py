@@ -187,7 +187,7 @@ def test_from_far_away_it_goes_downhill():
 
 
 def test_where_there_is_no_rest_there_is_no_answer():
-    """A repulsive pair, and too few steps."""
+    """A repulsive pair, too few steps, a surface that is not defined."""
     graph = diatomic()
 
     def places(params, **settings):
@@ -195,6 +195,7 @@ def test_where_there_is_no_rest_there_is_no_answer():
 
     assert np.isnan(places(MORSE | {"depth": -0.4}, max_steps=50)).all()
     assert np.isnan(places(MORSE, max_steps=1)).all()
+    assert np.isnan(places(MORSE | {"a": np.nan})).all()
     assert np.isfinite(places(MORSE | {"r0": 1.3})).all()
 
 
