@@ -60,14 +60,21 @@ class Config:
     """Test molecules that are displaced and relaxed, before and after."""
     run: Path = Path("runs/fit-to-experiment")
     """Folder of the training on EMT; one that is there goes on."""
-    output: Path = shared.RESULTS
-    """Folder of fit-to-experiment.json."""
+    output: Path | None = None
+    """Folder of fit-to-experiment.json; where not given docs/results/reliability for both parts
+    as they are by default, for others that of the training."""
 
     def __post_init__(self):
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if self.molecules < 2:
             raise ValueError(f"molecules must be at least 2, got {self.molecules}")
+
+    @property
+    def kept(self) -> Path:
+        """Where the results go."""
+        own = Config(run=self.run, output=self.output)
+        return self.output or (shared.RESULTS if self == own else self.run)
 
 
 def of_molecules(config: Config) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def main(config: Config) -> None:
         for name, (before, after) in part["rest"].items():
             print(f"{name:35s} {before:.4g} -> {after:.4g}")
     settings = {"model": config.model, "molecules": config.molecules}
-    shared.write(config.output, "fit-to-experiment.json", {"parts": found} | settings)
+    shared.write(config.kept, "fit-to-experiment.json", {"parts": found} | settings)
 
 
 if __name__ == "__main__":

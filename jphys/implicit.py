@@ -63,14 +63,14 @@ def stationary(
         graph: one structure, padded or not. Edges are found anew as far as `SKIN` beyond the cutoff, except
             where they hold all pairs; those of a traced or padded graph are kept as they are.
         relax_cell: let the cell relax too, to zero stress.
-        fixed: (n,) bool, atoms that are held where they are.
+        fixed: (n,) bool, atoms that are held where they are; where the cell relaxes, in its coordinates.
         fmax: at rest every atom has |F_i| < fmax, eV/Å; with cells also the rows of Vσ/n, eV.
         max_steps: steps of Newton's method.
 
     Returns:
         Stationary. Where no rest was found within `max_steps`, or atoms moved farther than the edges allow
         for, positions and cell are NaN. Derivatives are NaN where conjugate gradients do not solve for them:
-        a motion costs no energy, or the structure is at a saddle.
+        a motion costs no energy, or some saddles.
 
     Raises:
         ValueError: for more than one structure, a cell to relax that is not there, `fixed` of another shape,
@@ -79,24 +79,32 @@ def stationary(
     fixed = np.zeros(len(graph.nodes.species), bool) if fixed is None else np.asarray(fixed)
     _check(potential, graph, fixed, relax_cell, fmax, max_steps)
     graph, margin = _with_room_to_move(potential, graph)
-    cutoff = float(getattr(potential, "cutoff", 0.0))
-    program = _program(energy_function(potential), relax_cell, cutoff, float(fmax), int(max_steps))
-    return program(params, graph, fixed, margin)
+    limits = _Limits(float(getattr(potential, "cutoff", 0.0)), margin, float(fmax), int(max_steps))
+    return _program(energy_function(potential), relax_cell)(params, graph, fixed, limits)
+
+
+class _Limits(NamedTuple):
+    """Numbers that another call may change without compiling again."""
+
+    cutoff: float  # Å
+    margin: float  # Å by which the edges reach beyond it
+    fmax: float  # eV/Å
+    max_steps: int
 
 
 @remembered(16)
-def _program(energy, relax_cell: bool, cutoff: float, fmax: float, max_steps: int):
+def _program(energy, relax_cell: bool):
     """Under jit, so that calls with the same shapes compile once."""
 
-    def compute(params, graph: Graph, fixed, margin) -> Stationary:
+    def compute(params, graph: Graph, fixed, limits: _Limits) -> Stationary:
         problem = _Problem(graph, fixed, relax_cell)
-        rows, (gradient, steps) = _rest(problem, energy, params, fmax, max_steps)
+        rows, (gradient, steps) = _rest(problem, energy, params, limits)
         rested, aside = problem.structure(rows), jax.lax.stop_gradient
         force = aside(gradient - jax.grad(problem.restraint)(aside(rows)))
         reached = largest(force * problem.free[:, None], problem.n_atoms, relax_cell)
-        freedom = Freedom(problem.free[None], problem.n_atoms[None], cutoff, margin)
+        freedom = Freedom(problem.free[None], problem.n_atoms[None], limits.cutoff, limits.margin)
         (far,) = outdated(aside(rows)[None], jnp.zeros_like(rows), freedom, relax_cell)
-        good = (reached < fmax) & ~far
+        good = (reached < limits.fmax) & ~far
         return Stationary(jax.tree.map(lambda leaf: _where(good, leaf), rested), reached, aside(steps))
 
     return jax.jit(compute)
@@ -144,7 +152,7 @@ class _Problem:
         return 0.5 * RESTRAINT * square
 
 
-def _rest(problem: _Problem, energy, params, fmax: float, max_steps: int):
+def _rest(problem: _Problem, energy, params, limits: _Limits):
     """Rows at rest, relative to the start, and the steps taken; derivatives by `custom_root`."""
 
     def total(rows):
@@ -154,7 +162,7 @@ def _rest(problem: _Problem, energy, params, fmax: float, max_steps: int):
         return largest(gradient, problem.n_atoms, problem.relax_cell)
 
     def solve(_, rows):
-        x, gradient, n_steps = newton.minimise(total, rows, measure, fmax, max_steps)
+        x, gradient, n_steps = newton.minimise(total, rows, measure, limits.fmax, limits.max_steps)
         return x, (gradient, n_steps.astype(rows.dtype))
 
     rows = jnp.zeros((len(problem.free), 3), problem.start.dtype)

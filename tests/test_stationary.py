@@ -76,7 +76,16 @@ def test_a_bond_has_its_length_and_its_derivative_by_every_transformation():
     def length(r0):
         return distance(jphys.stationary(bonds, SPRING | {"r0": r0}, graph).graph.nodes.positions)
 
-    rest = jphys.stationary(bonds, SPRING, graph)
+    rest, traces, counts = jphys.stationary(bonds, SPRING, graph), [], []
+
+    def counted(params, graph):
+        traces.append(graph)
+        return bonds(params, graph)
+
+    for fmax, max_steps in ((1e-3, 20), (1e-5, 30)):  # other limits compile nothing
+        jphys.stationary(counted, SPRING, graph, fmax=fmax, max_steps=max_steps)
+        counts.append(len(traces))
+    assert counts[0] == counts[1] > 0
     np.testing.assert_allclose(rest.graph.nodes.positions.mean(0), graph.nodes.positions.mean(0), atol=1e-12)
     assert float(rest.fmax) < 1e-3 and 1 <= int(rest.n_steps) < 10
     assert float(length(1.3)) == pytest.approx(1.3, abs=1e-4)

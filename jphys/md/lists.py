@@ -247,13 +247,11 @@ def _of_one_box(*arguments, **settings):
 
     jax-md makes that function anew with every list, in a static field: jit would compile for each of them.
     """
-    made, first = partition.neighbor_list(*arguments, **settings), []
+    made, known = partition.neighbor_list(*arguments, **settings), {}
 
     def allocate(position, extra_capacity=0):
         found: Any = made.allocate(position, extra_capacity)
-        first.append(found.cell_list_fn)
-        del first[1:]
-        return dataclasses.replace(found, cell_list_fn=first[0])
+        return dataclasses.replace(found, cell_list_fn=known.setdefault("cells", found.cell_list_fn))
 
     return NeighborFns(allocate, made.update)
 

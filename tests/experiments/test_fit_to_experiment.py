@@ -61,6 +61,13 @@ def test_what_is_refused(refusal, arguments, message):
     assert message in refusal("fit_to_experiment.py", *arguments)
 
 
+def test_only_the_whole_goes_into_the_docs(gauss_newton):
+    script = importlib.import_module("fit_to_experiment")
+    assert script.Config().kept == script.shared.RESULTS
+    for part in ({"parts": ("copper",)}, {"steps": 1}, {"molecules": 4}, {"model": "mine"}):
+        assert script.Config(**part).kept == Path("runs/fit-to-experiment")
+
+
 @pytest.mark.slow
 def test_copper(run, read, tmp_path):
     """Trained, tuned and judged; a second call goes on from the training that is there."""
