@@ -203,6 +203,18 @@ def test_one_surface_alone_goes_into_a_file_of_its_own(render):
     assert "ANI-1x" not in shared.surfaces(shared.Judged(preset="smoke"))
 
 
+def test_trainings_of_other_machines_are_judged_by_their_parameters_in_the_docs(
+    render, capsys, monkeypatch, tmp_path
+):
+    shared = importlib.import_module("reliability_runs")
+    asked = shared.Judged(surfaces=("physics-no-bound",), run=tmp_path / "nowhere")
+    (potential, params) = shared.surfaces(asked)["physics-no-bound"]
+    assert potential.config.channels == 64 and "nowhere" in capsys.readouterr().err and params
+    monkeypatch.setattr(shared, "MODELS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*must be a finished training"):
+        shared.surfaces(asked)
+
+
 def test_ani_is_asked_once_for_many_and_never_about_fluorine(render):
     """By a process that says minus the number of atoms, in hartree, and pushes every atom by its place."""
     ani, graph = importlib.import_module("peer_ani"), importlib.import_module("jphys.graph")
