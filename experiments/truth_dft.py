@@ -6,8 +6,8 @@
 50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
 (experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, both
 with and without the bound, energies only; MMFF94 and GFN2-xTB. Expected: qm9-small rises by 0.98 to
-1.00 of what it should, the literal losses by 0.00 to 0.02; its frequencies are 72 cm⁻¹ off, none is imaginary. Writes
-docs/results/reliability/truth.json and truth.png.
+1.00 of what it should, the literal losses by 0.00 to 0.02; its frequencies are 72 cm⁻¹ off, none is
+imaginary. Writes docs/results/reliability/truth.json and truth.png.
 """
 
 import dataclasses
