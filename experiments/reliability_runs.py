@@ -36,6 +36,7 @@ OBJECTIVES: dict[str, Objective] = {
 MOLECULES = 256  # of figures 2 and 3 that go into the docs
 SEEDS = 3  # least number of a table that goes into the docs
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "reliability"
+RUNS = Path("runs")
 MODELS = RESULTS.parent / "models"  # parameters of trainings, where the trainings themselves are gone
 
 
@@ -50,9 +51,9 @@ class Judged:
     shows beside the others. Without it: all, ANI-1x where --ani-python is given."""
     ani_python: str | None = None
     """Interpreter with torchani, for ANI-1x (peer_ani.py)."""
-    run: Path = Path("runs")
-    """Folder of the trainings of table1_qm9.py, whose seed 0 is judged; what is not there is taken from
-    docs/results/models."""
+    run: Path = RUNS
+    """Folder of the trainings of table1_qm9.py, whose seed 0 is judged; what the default lacks is taken
+    from docs/results/models, what another folder lacks is an error."""
     output: Path | None = None
     """Folder of results; where not given docs/results/reliability at full size, else that of trainings."""
 
@@ -158,7 +159,7 @@ def _trained(run: Path, name: str) -> tuple[Any, Any]:
     folder, kept = run / f"default-{name}-0", MODELS / f"default-{name}-0"
     if (folder / "summary.json").is_file():
         return checkpoint.load(folder / "best")
-    if kept.is_dir():
+    if run == RUNS and kept.is_dir():
         print(f"{name}: {kept}, for {folder} is not there", file=sys.stderr)
         return checkpoint.load(kept)
     raise FileNotFoundError(f"{folder} must be a finished training: run experiments/table1_qm9.py first")

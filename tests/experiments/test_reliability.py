@@ -207,11 +207,14 @@ def test_trainings_of_other_machines_are_judged_by_their_parameters_in_the_docs(
     render, capsys, monkeypatch, tmp_path
 ):
     shared = importlib.import_module("reliability_runs")
-    asked = shared.Judged(surfaces=("physics-no-bound",), run=tmp_path / "nowhere")
+    monkeypatch.chdir(tmp_path)
+    asked = shared.Judged(surfaces=("physics-no-bound",))
     (potential, params) = shared.surfaces(asked)["physics-no-bound"]
-    assert potential.config.channels == 64 and "nowhere" in capsys.readouterr().err and params
-    monkeypatch.setattr(shared, "MODELS", tmp_path)
+    assert potential.config.channels == 64 and "runs/default" in capsys.readouterr().err and params
     with pytest.raises(FileNotFoundError, match=r"nowhere.*must be a finished training"):
+        shared.surfaces(dataclasses.replace(asked, run=Path("nowhere")))
+    monkeypatch.setattr(shared, "MODELS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"runs.*must be a finished training"):
         shared.surfaces(asked)
 
 
