@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import reliability_runs as shared
 import tyro
 from tqdm import tqdm
 
 from jphys.data import qm9, truth
 from jphys.data.labelling import end_with_parent, one_thread
-from jphys.data.structures import Structures, take
+from jphys.data.structures import Structures, heavy_atoms, take
 from jphys.engines import make_engine
 from jphys.engines.gfn2_xtb import xtb_energy_forces
 from jphys.engines.pyscf_b3lyp import energy_and_forces, hessian
@@ -89,18 +90,10 @@ def first_molecules(n: int) -> Structures:
 
 
 def second_molecules(n: int, source: Path | None) -> Structures:
-    """Random ones of 7, 8 and 9 heavy atoms that no training with seed 0 saw, nor the first judge.
-
-    They are of the whole set's test part (seed 0); those that the shipped set has, of its test part too.
-    """
-    small = qm9.load_small()
-    seen = set(small.name) - set(split_data(small, 0).test.structures.name)
-    seen |= set(first_molecules(SIZES["first"][0]).name)
-    test = split_data(qm9.load(source, with_bonds=True), 0).test.structures
-    owner = np.repeat(np.arange(len(test)), test.n_atoms)
-    heavy = np.bincount(owner[test.species > 1], minlength=len(test))
-    order = np.random.default_rng(0).permutation(len(test))
-    order = order[~np.isin(test.name[order], sorted(seen))]
+    """Random ones of 7, 8 and 9 heavy atoms that no training with seed 0 saw, nor the first judge."""
+    test, order = shared.unseen(source)
+    heavy = heavy_atoms(test)
+    order = order[~np.isin(test.name[order], first_molecules(SIZES["first"][0]).name)]
     shares = np.array_split(np.arange(n), len(HEAVY))
     chosen = [order[heavy[order] == size][: len(share)] for size, share in zip(HEAVY, shares)]
     for size, share, found in zip(HEAVY, shares, chosen):

@@ -15,8 +15,8 @@ import peer_ani
 
 import jphys
 from jphys import checkpoint, runs
-from jphys.data.qm9 import load_small
-from jphys.data.structures import Structures, graphs, take
+from jphys.data import qm9
+from jphys.data.structures import Structures, graphs, heavy_atoms, take
 from jphys.graph import Graph
 from jphys.losses import ENERGY_ONLY, PAPER, PHYSICS, Objective
 from jphys.reliability import mmff94, xtb
@@ -82,15 +82,22 @@ class SurfacesConfig(Judged):
 
 def molecules(heavy: int = 7) -> Structures:
     """The shipped molecules with at most so many heavy atoms."""
-    everything = load_small()
-    owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
-    count = np.bincount(owner, weights=everything.species > 1)
-    return take(everything, np.flatnonzero(count <= heavy))
+    everything = qm9.load_small()
+    return take(everything, np.flatnonzero(heavy_atoms(everything) <= heavy))
+
+
+def unseen(source: Path | None) -> tuple[Structures, np.ndarray]:
+    """The whole set's test part, and in random order those (k,) that no training with seed 0 saw."""
+    small = qm9.load_small()
+    seen = set(small.name) - set(split_data(small, 0).test.structures.name)
+    test = split_data(qm9.load(source, with_bonds=True), 0).test.structures
+    order = np.random.default_rng(0).permutation(len(test))
+    return test, order[~np.isin(test.name[order], sorted(seen))]
 
 
 def test_part(seed: int) -> tuple[list[Graph], np.ndarray]:
     """The test part of the shipped molecules, with all pairs; and atoms per Z in the training part."""
-    data = split_data(load_small(), seed)
+    data = split_data(qm9.load_small(), seed)
     return graphs(data.test.structures), np.bincount(data.train.structures.species)
 
 

@@ -1,4 +1,4 @@
-"""Tables 1 and 2 of Yi et al. and of fits: spreads, comparisons, a figure, the paper's numbers."""
+"""Tables 1 and 2 of Yi et al., of fits and geometries: spreads, comparisons, a figure, published numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import seeds
 from bench_timing import table
+from pages import number
 
 from jphys import figures
 
@@ -79,3 +80,33 @@ def fitted(record: dict[str, Any]) -> str:
             measured = {"measured": "" if true is None else f"{true:.4g}"}
             rows.append({"model of": part, "number": name} | measured | {"before": before, "after": after})
     return table(rows)
+
+
+def geometries(record: dict[str, Any]) -> str:
+    """geometry.py: a row per surface, heavy-atom deviations by size."""
+    rows = []
+    for name, found in record["surfaces"].items():
+        row: dict[str, Any] = {"surface": name}
+        for one in found["sizes"]:
+            heavy = f"{one['heavy']['median']:.3f} ({one['heavy']['mean']:.3f})"
+            row[f"heavy atoms, {one['heavy_atoms']} of them, Å"] = heavy
+        everything = found["sizes"][-1]
+        row["all atoms, Å"] = f"{everything['every']['median']:.3f} ({everything['every']['mean']:.3f})"
+        row["another conformer"] = f"{100 * everything['other']:.0f} %"
+        rows.append(row | {"s per molecule": number(found["seconds"], 3), "n": everything["n"]})
+    return table(rows)
+
+
+def conformers(record: dict[str, Any]) -> str:
+    """geometry.py: a row per surface that was asked about conformers."""
+    rows = []
+    for name, surface in record["surfaces"].items():
+        known = [one for one in surface.get("conformers", ()) if one["rank"] is not None]
+        if not known:
+            continue
+        ranks = [one["rank"] for one in known]
+        mae, size = (1000 * np.mean([one[key] for one in known]) for key in ("mae", "size"))
+        row = {"surface": name, "rank correlation, mean": f"{np.mean(ranks):.2f}"}
+        row |= {"median": f"{np.median(ranks):.2f}", "MAE meV": f"{mae:.0f} of {size:.0f}"}
+        rows.append(row | {"molecules": len(known), "conformers": sum(one["n"] for one in known)})
+    return table(rows) if rows else ""

@@ -16,10 +16,10 @@ import tyro
 from bench_timing import table
 from pages import finish, insert, number
 from reliability_runs import RESULTS
-from reliability_tables import PAPER_1, PAPER_2, fitted
+from reliability_tables import PAPER_1, PAPER_2, conformers, fitted, geometries
 from seeds import shown
 
-NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth", "fit-to-experiment")
+NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth", "fit-to-experiment", "geometry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,9 +176,13 @@ def stored(folder: Path, name: str) -> dict[str, Any]:
 def main(config: Config) -> None:
     """Render, then write or compare."""
     made = config.page.read_text("utf-8")
-    for name, render in zip(NAMES, (table1, table2, fig2, fig3, fig5, truth, fitted), strict=True):
+    for name, render in zip(
+        NAMES, (table1, table2, fig2, fig3, fig5, truth, fitted, geometries), strict=True
+    ):
         record = stored(config.results, name)
         made = insert(made, name, render(record) if record else "", config.page)
+    record = stored(config.results, "geometry")
+    made = insert(made, "conformers", conformers(record) if record else "", config.page)
     made = insert(made, "audit", audits(config.results), config.page)
     finish(config.page, made, check=config.check, command="experiments/render_reliability.py")
 

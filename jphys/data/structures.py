@@ -7,7 +7,7 @@ import numpy as np
 
 from jphys.graph import Graph, make_graph
 
-__all__ = ["Structures", "fingerprint", "graphs", "take"]
+__all__ = ["Structures", "fingerprint", "graphs", "heavy_atoms", "take"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,12 @@ def take(structures: Structures, chosen) -> Structures:
         n_bonds=structures.n_bonds[chosen],
         bonds=structures.bonds[bonds],
     )
+
+
+def heavy_atoms(structures: Structures) -> np.ndarray:
+    """Atoms other than hydrogen of each structure, (m,)."""
+    owner = np.repeat(np.arange(len(structures)), structures.n_atoms)
+    return np.bincount(owner[structures.species > 1], minlength=len(structures))
 
 
 def fingerprint(structures: Structures) -> str:

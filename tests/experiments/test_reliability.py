@@ -91,6 +91,18 @@ def test_truth_by_a_quick_engine(run, read, tmp_path):
 
 
 @pytest.mark.slow
+def test_geometries_of_two_surfaces(run, read, tmp_path):
+    pytest.importorskip("tblite", reason="needs tblite, of the extra `engines`")
+    run("geometry.py", "--preset", "smoke", "--surfaces", "mmff94", "qm9-small", "--output", str(tmp_path))
+    found = read(tmp_path / "geometry-mmff94-qm9-small.json")
+    started, relaxed = (found["surfaces"][name]["sizes"][-1] for name in ("MMFF94", "qm9-small"))
+    assert started["n"] == relaxed["n"] == 2
+    assert relaxed["heavy"]["median"] < started["heavy"]["median"] < 0.1
+    (row,) = found["surfaces"]["qm9-small"]["conformers"]
+    assert found["conformers"] == [row["n"]] and row["n"] >= 4 and row["rank"] > 0
+
+
+@pytest.mark.slow
 def test_audits_of_two_subjects(run, read, tmp_path):
     run("audits.py", "--preset", "smoke", "--subjects", "qm9-small", "mmff94", "--run", str(tmp_path))
     for subject in ("qm9-small", "mmff94"):
@@ -303,6 +315,10 @@ def test_only_whole_results_go_into_the_docs(render):
         ("fig2_recovery.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
         ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),
         ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
+        ("geometry.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
+        ("geometry.py", ("--conformers", "-1"), "conformers must be at least 0, got -1"),
+        ("geometry.py", ("--surfaces", "qm9-smal"), "surfaces must be of qm9-small, physics, "),
+        ("geometry.py", ("--surfaces", "mmff94", "--source", "nowhere"), "nowhere"),
         ("make_truth.py", ("--molecules", "0"), "molecules must be at least 1, got 0"),
         ("make_truth.py", ("--source", "qm9.npz"), "source must go with the second judge, got qm9.npz"),
         ("make_truth.py", ("--judge", "second", "--source", "nowhere"), "nowhere"),
