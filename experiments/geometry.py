@@ -5,11 +5,11 @@
 
 100 molecules each of at most 7, of 8 and of 9 heavy atoms that no training with seed 0 saw, from the minimum
 of MMFF94 in the conformer of QM9's geometry (RDKit embeddings, the nearest of 30), relaxed by at most 500
-FIRE steps to 0.01 eV/Å: how far are they from B3LYP/6-31G(2df,p)? Then 24 molecules with four conformers or
-more, as GFN2-xTB has them: in which order does a surface put their energies? Surfaces: qm9-small, the default
-size, MMFF94, whose minima are the starts, GFN2-xTB, with --ani-python ANI-1x. Seconds per molecule are those
-of a second run of what compiles. Expected median heavy-atom deviation up to 7 heavy atoms: 0.04 Å of MMFF94,
-0.02 of qm9-small. Writes docs/results/reliability/geometry.json.
+steps of BFGS to 0.01 eV/Å: how far are they from B3LYP/6-31G(2df,p)? Then 24 molecules with four conformers
+or more, as GFN2-xTB has them: in which order does a surface put their energies? Surfaces: qm9-small, the
+default size, MMFF94, whose minima are the starts, GFN2-xTB, with --ani-python ANI-1x. Seconds are per
+molecule, of a second run of what compiles. Expected median heavy-atom deviation up to 7 heavy atoms: 0.04 Å
+of MMFF94, 0.02 of qm9-small. Writes docs/results/reliability/geometry.json.
 """
 
 import dataclasses

@@ -34,8 +34,11 @@ ROWS = 65_536
 class Stepper(NamedTuple):
     """A minimiser of one molecule; its state has the fields `position` and `force`, both (n_rows, 3)."""
 
-    start: Callable[[jax.Array, jax.Array], Any]  # (positions, force) -> state at rest
+    name: str
+    start: Callable[[jax.Array, jax.Array, Any], Any]  # (positions, force, guide) -> state at rest
     step: Callable[[Callable, Any], Any]  # (force function of positions, state) -> state
+    # (graphs, free (m, n_rows) bool) -> what each starts with, numpy (m, …); host side
+    guide: Callable[[Sequence[Graph], np.ndarray], Any] = lambda graphs, free: ()
 
 
 class Bank(NamedTuple):
@@ -63,6 +66,7 @@ class Waiting(NamedTuple):
     stored: packing.Stored
     rows: jax.Array  # (m, n_rows, 3) Å at the start, zeros beyond the atoms
     freedom: Freedom
+    guide: Any  # (m, …) what the minimiser knows of each beforehand
     max_steps: jax.Array  # (m,) steps after which a molecule is given up
     queue: jax.Array  # (m,) the order in which they are taken
     n_queue: jax.Array  # () how many of them
@@ -129,7 +133,7 @@ def run(
     rounds = min(ROUNDS_PER_CALL, int(np.max(how["max_steps"]))) * -(-len(how["chosen"]) // n_lanes)
     shape = _shape(program.shapes, graphs, min(n_lanes, len(graphs)), rounds)
     room = packing.Budget(shape.room_nodes, shape.room_edges)
-    waiting = _wait(graphs, shape, relax_cell, **how)
+    waiting = _wait(stepper, graphs, shape, relax_cell, **how)
     limits = jnp.asarray(fmaxes, waiting.rows.dtype)
     loop, done = program.begin(waiting, len(fmaxes)), 0
     while done < len(how["chosen"]):
@@ -155,7 +159,14 @@ def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int, rounds:
 
 
 def _wait(
-    graphs: Sequence[Graph], shape: Shape, relax_cell, *, chosen, freedom: Freedom, max_steps
+    stepper: Stepper,
+    graphs: Sequence[Graph],
+    shape: Shape,
+    relax_cell,
+    *,
+    chosen,
+    freedom: Freedom,
+    max_steps,
 ) -> Waiting:
     spare = shape.members - len(graphs)
 
@@ -170,6 +181,7 @@ def _wait(
         jax.tree.map(jnp.asarray, stored),
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
+        jax.tree.map(filled, stepper.guide(graphs, free)),
         filled(np.asarray(max_steps, np.int32)),
         jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
         jnp.asarray(np.int32(len(chosen))),
@@ -183,14 +195,19 @@ def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loo
     counts = jnp.zeros((len(rows), n_fmax), jnp.int32)
     bank = Bank(vectors, vectors, counts, counts)
     idle, zero = jnp.zeros(n_lanes, jnp.int32), jnp.zeros((), jnp.int32)
-    state = _at_rest(stepper, rows[idle])
+    state = _at_rest(stepper, waiting, idle)
     best = jax.tree.map(lambda field: field[idle], bank)
     return Loop(Lanes(state, idle, idle > 0, idle, best), bank, zero, zero)
 
 
-def _at_rest(stepper: Stepper, rows):
+def _at_rest(stepper: Stepper, waiting: Waiting, molecule):
     """States (lanes, …) whose force is not known yet: zero."""
-    return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows))
+    rows = waiting.rows[molecule]
+    return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows), _guides(waiting, molecule))
+
+
+def _guides(waiting: Waiting, molecule):
+    return jax.tree.map(lambda field: field[molecule], waiting.guide)
 
 
 class Program(NamedTuple):
@@ -225,7 +242,10 @@ def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Progra
                 coordinates.outdated(after.position, start, freedom, relax_cell),
                 waiting.max_steps[loop.lanes.molecule],
             )
-            lanes, ended = _advance(stepper, judged, loop.lanes, limits)
+            measured = jax.vmap(stepper.start)(
+                loop.lanes.state.position, after.force, _guides(waiting, loop.lanes.molecule)
+            )
+            lanes, ended = _advance(measured, judged, loop.lanes, limits)
             return round_ + 1, _store(loop._replace(lanes=lanes), ended)
 
         return jax.lax.while_loop(going, one_round, (jnp.int32(0), loop))[1]
@@ -259,8 +279,8 @@ def _shared_force(compute, params, packed: packing.Pack):
     return lambda rows: force(rows, params, packed)
 
 
-def _advance(stepper: Stepper, judged: Judged, lanes: Lanes, limits):
-    """Every lane after its step. Returns the lanes and which of them ended."""
+def _advance(measured, judged: Judged, lanes: Lanes, limits):
+    """Every lane after its step, `measured` where its first force is known now; and which of them ended."""
     before, after, fmax = lanes.state, judged.state, judged.fmax
     n_steps = lanes.n_steps + 1
     first = n_steps == 0  # at rest and without force it did not move: only the force is new
@@ -277,7 +297,6 @@ def _advance(stepper: Stepper, judged: Judged, lanes: Lanes, limits):
     )
     write = (reached | ended[:, None]) & (lanes.best.status == 0)
     best = jax.tree.map(lambda new, old: _choose(write, new, old), now, lanes.best)
-    measured = jax.vmap(stepper.start)(before.position, after.force)
     state = jax.tree.map(lambda new, old: _choose(first, new, old), measured, after)
     return lanes._replace(state=state, n_steps=n_steps, best=best), ended
 
@@ -307,7 +326,7 @@ def _refill(stepper: Stepper, waiting: Waiting, loop: Loop, room: packing.Budget
     fitting = packing.fits(waiting.stored, wanted, room)
     fresh &= jnp.zeros_like(fresh).at[order].set(fitting)
     molecule = jnp.where(fresh, molecule, lanes.molecule)
-    started = _at_rest(stepper, waiting.rows[molecule])
+    started = _at_rest(stepper, waiting, molecule)
     state = jax.tree.map(lambda new, old: _choose(fresh, new, old), started, lanes.state)
     best = lanes.best._replace(status=_choose(fresh, 0, lanes.best.status))
     n_steps = jnp.where(fresh, -1, lanes.n_steps)

@@ -4,6 +4,7 @@ H = ∂²E_prior/∂p∂p at p⁰ = Bᵀ K B = V Λ Vᵀ with Wilson's B = ∂q/
 Rigid motions and padding have Λ = 0.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ from jphys.prior import (
 from jphys.ragged import Ragged, padded, ragged_rows
 from jphys.shapes import round_size
 
-__all__ = ["Modes", "prior_hessian", "prior_modes"]
+__all__ = ["Modes", "prior_hessian", "prior_hessians", "prior_modes"]
 
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
 USUAL = (1.0, 2.4, 0.4, 5.5, 8.0)
@@ -110,8 +111,10 @@ def prior_hessian(stable, prior: Prior):
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
-def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64) -> StoredModes:
-    """Modes of every structure of a data set, to be taken by `take_modes`. Host side.
+def prior_hessians(
+    nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64
+) -> Iterator[np.ndarray]:
+    """H (3n, 3n) eV/Å² of every structure of a data set, each in its own size. Host side.
 
     Args:
         nodes: rows (Nodes) per structure.
@@ -123,7 +126,6 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, ch
     n_atom = max(n_atom, int(counts.max()))
     most = [max(int(np.max(t.counts)), round(n_atom * per_atom)) for t, per_atom in zip(terms, USUAL)]
     budgets = [round_size(size, digits=2) for size in most]
-    matrices, curvatures = [], []
     for start in range(0, len(counts), chunk):
         index = np.minimum(np.arange(start, start + chunk), len(counts) - 1)
         stable = padded(nodes, index, n_atom)[0].positions
@@ -131,10 +133,17 @@ def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, ch
         hessians = jax.device_get(_hessians(stable, prior))
         for number in range(min(chunk, len(counts) - start)):
             n = 3 * counts[start + number]  # in its own size: half the work of what is padded
-            values, vectors = np.linalg.eigh(hessians[number, :n, :n])
-            real = values > RIGID
-            matrices.append(vectors[:, real].ravel())
-            curvatures.append(values[real])
+            yield hessians[number, :n, :n]
+
+
+def prior_modes(nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64) -> StoredModes:
+    """Modes of every structure of a data set, to be taken by `take_modes`; arguments as `prior_hessians`."""
+    matrices, curvatures = [], []
+    for hessian in prior_hessians(nodes, terms, n_atom=n_atom, chunk=chunk):
+        values, vectors = np.linalg.eigh(hessian)
+        real = values > RIGID
+        matrices.append(vectors[:, real].ravel())
+        curvatures.append(values[real])
     return StoredModes(ragged_rows(matrices), ragged_rows(curvatures))
 
 

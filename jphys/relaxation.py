@@ -31,6 +31,7 @@ class Relaxation:
     fmax: np.ndarray  # (m,) eV/Å, largest |F_i|; where cells relax also |rows of Vσ/n|, eV
     status: np.ndarray  # (m,) "converged", "max_steps" or "nonfinite"
     n_steps: np.ndarray  # (m,) steps taken
+    method: str  # the minimiser, "fire" or "bfgs"
 
     @property
     def converged(self) -> np.ndarray:
@@ -57,13 +58,19 @@ def relax_with(
     fmaxes: Sequence[float],
     max_steps: int,
     relax_cell: bool,
-    fixed: Sequence | None,
+    fixed: list[np.ndarray],
     n_lanes: int,
     progress: bool,
 ) -> list[Relaxation]:
-    """Relax every graph by the given minimiser: one Relaxation per threshold; see `jphys.md.relax_to`."""
-    check_request(potential, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
-    fixed = _check_fixed(fixed, graphs)
+    """Relax every graph by the given minimiser, as `jphys.md.relax_to` with what it has checked.
+
+    Args:
+        stepper: the minimiser.
+        fixed: (n_i,) bool of every graph.
+
+    Returns:
+        One Relaxation per threshold.
+    """
     graphs = [jax.tree.map(np.asarray, graph) for graph in graphs]
     order = np.argsort(fmaxes)[::-1]
     found: list[list[Rest]] = [[] for _ in graphs]
@@ -72,7 +79,8 @@ def relax_with(
         with tqdm(total=len(graphs), desc="relax", leave=None, disable=not progress) as bar:
             found = _run(stepper, potential, params, graphs, fixed, max_steps, bar, **settings)
     columns = ([rests[k] for rests in found] for k in np.argsort(order))
-    return [_collect(energy_function(potential), params, column, relax_cell) for column in columns]
+    energy = energy_function(potential)
+    return [_collect(energy, params, column, relax_cell, stepper.name) for column in columns]
 
 
 def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cell, **settings):
@@ -139,7 +147,7 @@ def _rest(start: Graph, taken: int, relax_cell: bool, rows, forces, n_steps, sta
 
 
 def check_request(potential, graphs, *, fmaxes, max_steps: int, n_lanes: int) -> None:
-    """Raises ValueError for what `relax_with` says it refuses."""
+    """Raises ValueError for what `jphys.md.relax_to` says it refuses."""
     if not len(fmaxes) or not all(fmax > 0 for fmax in fmaxes):
         raise ValueError(f"fmax must be positive, got {fmaxes}")
     for name, value, least in (("max_steps", max_steps, 0), ("n_lanes", n_lanes, 1)):
@@ -162,7 +170,7 @@ def check_request(potential, graphs, *, fmaxes, max_steps: int, n_lanes: int) ->
             check_graph_bonds(potential, graph)
 
 
-def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray]:
+def check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray]:
     """One (n_i,) bool array per graph."""
     sizes = [len(graph.nodes.species) for graph in graphs]
     if fixed is None:
@@ -178,7 +186,7 @@ def _check_fixed(fixed: Sequence | None, graphs: Sequence[Graph]) -> list[np.nda
     return held
 
 
-def _collect(energy, params, rests: list[Rest], relax_cell: bool) -> Relaxation:
+def _collect(energy, params, rests: list[Rest], relax_cell: bool, method: str) -> Relaxation:
     """Results of one threshold."""
     graphs = [rest.graph for rest in rests]
     # No pair of a crystal is found where positions are NaN, and no pair has no energy.
@@ -194,4 +202,5 @@ def _collect(energy, params, rests: list[Rest], relax_cell: bool) -> Relaxation:
         fmax=np.array([rest.fmax for rest in rests]),
         status=np.array([STATUS[rest.status] for rest in rests], str),
         n_steps=np.array([rest.n_steps for rest in rests], int),
+        method=method,
     )

@@ -99,7 +99,7 @@ def test_cells_and_molecules_in_one_batch():
     crystal = from_ase(fcc(1.04, repeat=1), cutoff=WELL.cutoff)
     pair = make_graph([29, 29], np.array([[0, 0, 0], [2.9, 0, 0]], np.float32))
     found = jphys.relax(WELL, ONE, [pair, crystal, pair], relax_cell=True, n_lanes=2)
-    alone = jphys.relax(WELL, ONE, [pair])
+    alone = jphys.relax(WELL, ONE, [pair], method="fire")  # as a batch with a crystal
     assert found.converged.all() and found.energy[0] == pytest.approx(-1.0, abs=1e-4)
     np.testing.assert_allclose(found.graphs[2].nodes.positions, alone.graphs[0].nodes.positions, atol=1e-5)
     assert found.stress is not None and not found.stress[0].any()
@@ -154,14 +154,14 @@ def scattered():
 def test_atoms_that_outrun_their_edges_get_new_ones():
     positions = scattered()
     species = np.full(len(positions), 29)
-    every = jphys.relax(WELL, ONE, [make_graph(species, positions)], max_steps=2000)
+    every = jphys.relax(WELL, ONE, [make_graph(species, positions)], max_steps=2000, method="fire")
     near = make_graph(species, positions, cutoff=WELL.cutoff)
     assert len(near.senders) < len(positions) * (len(positions) - 1)
-    found = jphys.relax(WELL, ONE, [near], max_steps=2000)
+    found = jphys.relax(WELL, ONE, [near], max_steps=2000, method="fire")
     moved = np.linalg.norm(found.graphs[0].nodes.positions - positions, axis=1).max()
     assert found.converged.all() and moved > 0.5
     assert found.energy[0] == pytest.approx(every.energy[0], abs=2e-3)
-    few = jphys.relax(WELL, ONE, [near], max_steps=30)
+    few = jphys.relax(WELL, ONE, [near], max_steps=30, method="fire")
     assert few.status[0] == "max_steps" and few.n_steps[0] == 30
 
 

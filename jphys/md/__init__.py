@@ -2,9 +2,10 @@
 
 from jphys.md.energies import energy_fn
 from jphys.md.ensembles import Dynamics
-from jphys.md.fire import Fire, relax, relax_to
+from jphys.md.fire import Fire
 from jphys.md.lists import Neighbors
 from jphys.md.neighbor_list import energy_neighbor_list
+from jphys.md.relaxing import relax, relax_to
 from jphys.md.simulation import NonFinite, Simulation, simulate
 
 __all__ = [

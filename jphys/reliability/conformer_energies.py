@@ -41,7 +41,7 @@ def conformers(
         graph: a molecule with bonds, whose geometry says which stereoisomer is meant.
         n_embeddings, seed: of RDKit's distance geometry.
         fmax: threshold for the largest atomic force, eV/Å.
-        max_steps: FIRE steps at most.
+        max_steps: steps at most.
 
     Returns:
         Conformers: those that came to rest with the bonds of the molecule, each once (`same_conformer`).
@@ -56,7 +56,7 @@ def conformers(
     begun = [with_positions(graph, minima[i].astype(positions.dtype)) for i in first]
     if not begun:
         return Conformers([], np.empty(0))
-    (rest,) = surface_of(judge, params).relax(begun, fmaxes=(fmax,), max_steps=max_steps)
+    (rest,) = surface_of(judge, params).relax(begun, fmaxes=(fmax,), max_steps=max_steps, method="bfgs")
     whole = [
         status == "converged" and _has_bonds(end, bonds)
         for end, status in zip(rest.graphs, rest.status, strict=True)
@@ -99,7 +99,7 @@ def order(
         params: the parameters of the first two.
         molecules: of `conformers`, with at least two each.
         fmax: threshold for the largest atomic force, eV/Å.
-        max_steps: FIRE steps after which a structure is taken where it is.
+        max_steps: steps after which a structure is taken where it is.
         n_lanes: structures relaxed at once.
         progress: show a progress bar.
 
@@ -114,7 +114,7 @@ def order(
     fewest = min((len(one.graphs) for one in molecules), default=0)
     if fewest < 2:
         raise ValueError(f"molecules must have at least two conformers each, got one with {fewest}")
-    how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
+    how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress, "method": "bfgs"}
     begun = [graph for one in molecules for graph in one.graphs]
     (rest,) = surface_of(potential, params).relax(begun, fmaxes=(fmax,), **how)
     energies = np.split(np.asarray(rest.energy), np.cumsum([len(one.graphs) for one in molecules])[:-1])

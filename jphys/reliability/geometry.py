@@ -101,7 +101,7 @@ def geometries(
         params: the parameters of the first two.
         begun: of `starts`.
         fmax: threshold for the largest atomic force, eV/Å.
-        max_steps: FIRE steps after which a structure is taken where it is.
+        max_steps: steps after which a structure is taken where it is.
         n_lanes: structures relaxed at once.
         progress: show a progress bar.
 
@@ -112,7 +112,7 @@ def geometries(
         raise ValueError("begun must hold at least one molecule, got none")
     ends, status = begun.starts, np.full(len(begun.starts), "start")
     if potential is not None:
-        how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
+        how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress, "method": "bfgs"}
         (rest,) = surface_of(potential, params).relax(begun.starts, fmaxes=(fmax,), **how)
         ends, status = rest.graphs, rest.status
     rows = [_compare(end, reference) for end, reference in zip(ends, begun.references, strict=True)]

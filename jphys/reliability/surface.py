@@ -1,17 +1,18 @@
 """A surface to judge: any energy function in batches on the device, any calculator one by one on the host."""
 
 import dataclasses
+import functools
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import ase
 import jax
 import numpy as np
 from ase.calculators.calculator import BaseCalculator, CalculationFailed, Calculator, all_changes
-from ase.optimize import FIRE
+from ase.optimize import BFGS, FIRE
 from tqdm import tqdm
 
 from jphys.evaluation import evaluate
@@ -23,6 +24,7 @@ __all__ = ["Calculated", "Learned", "Surface", "SurfaceCalculator", "finite_or_n
 _log = logging.getLogger(__name__)
 REASONS = 20  # different ones that are counted apart; some calculators put coordinates into their messages
 OTHERS = "other reasons"
+MINIMISERS = {"fire": functools.partial(FIRE, dt=0.1, dtmax=0.1, maxstep=0.1), "bfgs": BFGS}
 
 
 class Surface(Protocol):
@@ -42,8 +44,9 @@ class Surface(Protocol):
         max_steps: int,
         n_lanes: int = 32,
         progress: bool = False,
+        method: Literal["fire", "bfgs"] = "fire",
     ) -> list[Relaxation]:
-        """One Relaxation per threshold, as `jphys.md.relax_to`."""
+        """One Relaxation per threshold, as `jphys.md.relax_to`; Yi et al. have FIRE."""
         ...
 
 
@@ -82,11 +85,11 @@ class Learned:
         del progress  # seconds
         return evaluate(self.potential, self.params, graphs)
 
-    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False):
-        """See `Surface.relax`: jax-md's FIRE."""
+    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False, method="fire"):
+        """See `Surface.relax`: jax-md's FIRE, or `jphys.bfgs`."""
         from jphys.md import relax_to  # jax-md takes seconds to import
 
-        how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress}
+        how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress, "method": method}
         return relax_to(self.potential, self.params, graphs, fmaxes=fmaxes, **how)
 
 
@@ -128,31 +131,33 @@ class Calculated:
         ]
         return np.array([energy for energy, _ in answers]), [forces for _, forces in answers]
 
-    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False):
-        """See `Surface.relax`: ASE's FIRE with the settings of `jphys.md.Fire`, structure after structure."""
+    def relax(self, graphs, *, fmaxes, max_steps, n_lanes=32, progress=False, method="fire"):
+        """See `Surface.relax`: ASE's FIRE with the settings of `jphys.md.Fire`, or ASE's BFGS, one by one."""
         check_request(None, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
+        if method not in MINIMISERS:
+            raise ValueError(f"method must be one of {', '.join(MINIMISERS)}, got {method!r}")
         rests = [
-            self._relax_one(graph, fmaxes, max_steps)
+            self._relax_one(graph, fmaxes, max_steps, method)
             for graph in tqdm(graphs, desc="relax", leave=None, disable=not progress)
         ]
-        return [_collected([rest[i] for rest in rests]) for i in range(len(fmaxes))]
+        return [_collected([rest[i] for rest in rests], method) for i in range(len(fmaxes))]
 
-    def _relax_one(self, graph: Graph, fmaxes: Sequence[float], max_steps: int) -> list[tuple]:
+    def _relax_one(self, graph: Graph, fmaxes: Sequence[float], max_steps: int, method: str) -> list[tuple]:
         """(graph, energy, forces, largest force, status, steps) at every threshold, in their order."""
         atoms = ase.Atoms(np.asarray(graph.nodes.species), np.asarray(graph.nodes.positions, np.float64))
         atoms.calc = SurfaceCalculator(self, graph)
-        fire = FIRE(atoms, logfile=os.devnull, dt=0.1, dtmax=0.1, maxstep=0.1)
+        minimiser = MINIMISERS[method](atoms, logfile=os.devnull)
         found: dict[int, tuple] = {}
         for i in np.argsort(fmaxes)[::-1]:
             try:
-                done = fire.run(fmax=fmaxes[i], steps=max_steps - fire.nsteps)
+                done = minimiser.run(fmax=fmaxes[i], steps=max_steps - minimiser.nsteps)
                 energy, forces = atoms.get_potential_energy(), atoms.get_forces()
                 status = "converged" if done else "max_steps"
             except CalculationFailed:
                 energy, forces, status = np.nan, np.full((len(atoms), 3), np.nan), "nonfinite"
             largest = float(np.linalg.norm(forces, axis=1).max())
             rest = with_positions(graph, atoms.positions.astype(graph.nodes.positions.dtype))
-            found[int(i)] = (rest, energy, forces, largest, status, fire.nsteps)
+            found[int(i)] = (rest, energy, forces, largest, status, minimiser.nsteps)
         return [found[i] for i in range(len(fmaxes))]
 
 
@@ -213,10 +218,10 @@ def _ask_calculator(calculator, graph: Graph) -> tuple[float, np.ndarray]:
         raise
 
 
-def _collected(rests: list[tuple]) -> Relaxation:
+def _collected(rests: list[tuple], method: str) -> Relaxation:
     graphs, energy, forces, fmax, status, n_steps = zip(*rests)
     columns = (np.array(energy), list(forces), None, np.array(fmax), np.array(status), np.array(n_steps))
-    return Relaxation(list(graphs), *columns)
+    return Relaxation(list(graphs), *columns, method)
 
 
 def perturb(graphs: Sequence[Graph], sigma: float, *, key) -> list[Graph]:
