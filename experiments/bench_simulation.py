@@ -1,5 +1,5 @@
-"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers;
-whether the total energy stays, and what it takes to find the edges of a graph.
+"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers; where
+minimisers end, whether the total energy stays, and what it takes to find the edges of a graph.
 
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import bench_conservation
 import bench_dynamics
 import bench_memory
+import bench_minima
 import bench_neighbors
 import bench_relaxation
 import bench_systems
@@ -32,10 +33,11 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
 
-Part = Literal["relaxation", "dynamics", "memory", "conservation", "neighbors"]
+Part = Literal["relaxation", "minima", "dynamics", "memory", "conservation", "neighbors"]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
 PARTS = {
     "relaxation": bench_relaxation,
+    "minima": bench_minima,
     "dynamics": bench_dynamics,
     "memory": bench_memory,
     "conservation": bench_conservation,
@@ -59,6 +61,8 @@ class BenchConfig:
     """Random molecules of the shipped QM9 subset to relax in one call."""
     ase_molecules: int = 16
     """Random ones of them that an ASE loop relaxes per round, other ones in each."""
+    minima: int = 512
+    """Random molecules of the shipped QM9 subset whose minima by two methods are compared."""
     noise: float = 0.1
     """Å, normal distribution: how far atoms are moved from their minimum first."""
     fmax: float = 0.01
@@ -94,6 +98,7 @@ class BenchConfig:
         names = (
             "rounds",
             "molecules",
+            "minima",
             "ase_molecules",
             "steps",
             "sizes",

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ase
 import ase.io
@@ -50,7 +50,9 @@ class Config:
     relax_cell: bool = False
     """Relax the cells of crystals as well."""
     max_steps: int = 500
-    """FIRE steps at most."""
+    """Steps at most."""
+    method: Literal["auto", "fire", "bfgs"] = "auto"
+    """Minimiser; auto: BFGS for molecules, FIRE as soon as there is a crystal."""
     output: Path = Path("relaxed")
     """Folder for relaxed.extxyz and relaxed.png."""
     seed: int = 0
@@ -178,7 +180,7 @@ def main(config: Config) -> None:
     totals = np.array([jphys.reference_energy(potential, graph.nodes.species) for graph in starts])
     config.output.mkdir(parents=True, exist_ok=True)
     energies, forces = evaluate(potential, params, starts)
-    settings = {"fmax": config.fmax, "max_steps": config.max_steps, "relax_cell": config.relax_cell}
+    settings = {name: getattr(config, name) for name in ("fmax", "max_steps", "method", "relax_cell")}
     result = jphys.relax(potential, params, starts, fixed=fixed, progress=True, **settings)
     print_table(names, energies + totals, forces, result.energy + totals, result)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)

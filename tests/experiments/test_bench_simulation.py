@@ -14,7 +14,8 @@ from ase.neighborlist import neighbor_list
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "bench_simulation.py"
-SHORT = ["--rounds", "1", "--molecules", "3", "--ase-molecules", "2", "--fmax", "1.0", "--max-steps", "3"]
+SHORT = ["--rounds", "1", "--molecules", "3", "--ase-molecules", "2", "--minima", "2"]
+SHORT += ["--fmax", "1.0", "--max-steps", "3"]
 TINY = ["--systems", "liquid", "--sizes", "100", "300", "--steps", "2", "--memory-sizes", "100", "300"]
 BRIEF = ["--conserving", "1", "--time-steps", "1", "0.5", "--picoseconds", "0.1"]
 
@@ -38,7 +39,11 @@ def test_every_part_is_measured(tmp_path):
     done = run(*SHORT, *TINY, *BRIEF, "--output", str(tmp_path / "bench.json"))
     assert done.returncode == 0, done.stderr[-1500:]
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
-    ours, ase = found["relaxation"]["rows"]
+    ours, _, _, ase = found["relaxation"]["rows"]
+    assert (
+        ours["candidate"] == "jphys.relax, BFGS, all at once" and ase["candidate"] == "ASE FIRE, one by one"
+    )
+    assert ours["steps"] < ase["steps"]
     ratio = ase["ms per molecule"] / ours["ms per molecule"]
     assert found["relaxation"]["ratios"][
         f"speed of {ours['candidate']} / {ase['candidate']}"
@@ -50,7 +55,10 @@ def test_every_part_is_measured(tmp_path):
     assert all(row["peak GiB"] >= row["after the first list GiB"] > 0 for row in found["memory"]["rows"])
     (ratio,) = [value for name, value in found["conservation"]["ratios"].items() if "dt²: 4" in name]
     assert 3 < ratio < 5
-    for part in ("relaxation", "dynamics", "memory", "conservation", "neighbors"):
+    for row in found["minima"]["rows"]:
+        assert row["converged %, BFGS"] == 100.0 and row["force calls, BFGS"] < row["force calls, FIRE"]
+    assert len(found["minima"]["rows"]) == 6
+    for part in ("relaxation", "minima", "dynamics", "memory", "conservation", "neighbors"):
         assert f"**{part}**" in done.stdout
     assert "output" not in found["config"] and str(tmp_path) not in json.dumps(found)
 
