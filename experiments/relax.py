@@ -185,8 +185,7 @@ def main(config: Config) -> None:
     print_table(names, energies + totals, forces, result.energy + totals, result)
     write(config.output / "relaxed.extxyz", names, result.energy + totals, result)
     (config.output / "relaxed.png").unlink(missing_ok=True)  # of structures that were here before
-    free = [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]
-    if free:
+    if free := [i for i, graph in enumerate(starts) if not graph.globals.cell.any()]:
         before, after = ([graphs[i] for i in free] for graphs in (starts, result.graphs))
         figures.relaxations(before, after, config.output / "relaxed.png", [names[i] for i in free])
     print(f"written to {config.output}")
