@@ -17,6 +17,7 @@ from jphys.reliability.surface import perturb
 FMAXES = (0.01, 0.001)  # eV/Å
 MAX_STEPS = 2000
 SAME = 1e-3  # eV
+RESTART = 2  # BFGS asks for the force at its start, and again where it begins once more (`Bfgs.rough`)
 
 
 def from_mmff94(molecules: Sequence[Graph]) -> list[Graph]:
@@ -39,8 +40,8 @@ def compared(name: str, bfgs: Any, fire: Any, fmax: float) -> dict[str, Any]:
         "start": name,
         "fmax eV/Å": fmax,
         "molecules": len(higher),
-        "force calls, BFGS": float(np.median(bfgs.n_steps + 1)),
-        "95 %": float(np.percentile(bfgs.n_steps + 1, 95)),
+        "force calls, BFGS": float(np.median(bfgs.n_steps + RESTART)),
+        "95 %": float(np.percentile(bfgs.n_steps + RESTART, 95)),
         "force calls, FIRE": float(np.median(fire.n_steps + 1)),
         "converged %, BFGS": 100.0 * float(bfgs.converged.mean()),
         "converged %, FIRE": 100.0 * float(fire.converged.mean()),
@@ -57,6 +58,7 @@ def run(config) -> dict[str, Any]:
     molecules = graphs(take(shipped, chosen))
     starts = {f"noise of {s:g} Å": perturb(molecules, s, key=jax.random.key(0)) for s in (0.1, 0.2)}
     starts["MMFF94's minimum"] = from_mmff94(molecules)
+    lost = len(molecules) - len(starts["MMFF94's minimum"])
     rows = []
     for name, begun in starts.items():
         bfgs, fire = (
@@ -64,4 +66,4 @@ def run(config) -> dict[str, Any]:
             for method in ("bfgs", "fire")
         )
         rows += [compared(name, a, b, fmax) for a, b, fmax in zip(bfgs, fire, FMAXES, strict=True)]
-    return {"rows": rows, "ratios": {}}
+    return {"rows": rows, "ratios": {"molecules that RDKit or MMFF94 does not take": lost}}

@@ -117,8 +117,10 @@ class BenchConfig:
             raise ValueError(f"picoseconds must be positive, got {self.picoseconds}")
         if self.ase_molecules > self.molecules:
             raise ValueError(f"ase_molecules must be at most {self.molecules}, got {self.ase_molecules}")
-        if self.molecules > (most := len(qm9.load_small())):
-            raise ValueError(f"molecules must be at most {most}, got {self.molecules}")
+        most = len(qm9.load_small())
+        for name in ("molecules", "minima"):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if self.peer == "mlip" and not set(self.peer_sizes) & set(self.sizes):
             raise ValueError(f"peer_sizes must share a size with sizes {self.sizes}, got {self.peer_sizes}")
         if self.peer != "none" and PEERS[self.peer][1] not in self.parts:

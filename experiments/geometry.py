@@ -13,12 +13,12 @@ of MMFF94, 0.02 of qm9-small. Writes docs/results/reliability/geometry.json.
 """
 
 import dataclasses
+import importlib.util
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import peer_ani
@@ -33,13 +33,17 @@ from jphys.training.parts import split_data
 
 MOLECULES, CONFORMERS = 100, 24  # that go into the docs
 SURFACES = ("qm9-small", "physics", "MMFF94", "GFN2-xTB")
-SPARE = 2  # molecules asked per start that is needed: not every one has a start in the same conformer
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(shared.Judged):
     """Which surfaces, how many molecules, where."""
 
+    preset: Literal["smoke", "full"] = "full"
+    """smoke: qm9-small, two molecules of the shipped set."""
+    surfaces: tuple[str, ...] = ()
+    """Only these, into a file of their own. Without it: qm9-small, physics, MMFF94, where tblite is installed
+    GFN2-xTB, with --ani-python ANI-1x."""
     source: Path | None = None
     """QM9 as a tar, folder or npz (see train.py); downloaded where not given. Smoke takes the shipped set."""
     molecules: int = MOLECULES
@@ -67,24 +71,30 @@ def candidates(config: Config) -> tuple[Structures, np.ndarray]:
     return test, np.random.default_rng(0).permutation(len(test))
 
 
-def begin(config: Config, test: Structures, order: np.ndarray) -> geometry.Starts:
-    """As many molecules of each size as asked that have a start, and why others have none."""
+def begin(
+    config: Config, test: Structures, order: np.ndarray
+) -> tuple[geometry.Starts, list[dict[str, Any]]]:
+    """As many molecules of each size as wanted that have a start, and for each size why others have none."""
     heavy, n = heavy_atoms(test)[order], 2 if config.preset == "smoke" else config.molecules
-    parts = []
+    parts, asked = [], []
     for low, high in geometry.SIZES:
-        chosen = order[(heavy >= low) & (heavy <= high)][: SPARE * n]
-        parts.append(geometry.starts(graphs(take(test, chosen)), n_embeddings=30))
-        print(f"{low} to {high} heavy atoms: {len(parts[-1].starts)} of {len(chosen)} have a start")
-    without = sum((part.without for part in parts), Counter())
+        chosen = order[(heavy >= low) & (heavy <= high)].tolist()
+        part = geometry.starts((graphs(take(test, [index]))[0] for index in chosen), most=n)
+        print(f"{low} to {high} heavy atoms: {len(part.starts)}, passed over {part.without.total()}")
+        parts.append(part)
+        asked.append({"heavy_atoms": [low, high], "n": len(part.starts), "without": part.without})
     references, starts = (
-        [g for part in parts for g in getattr(part, name)[:n]] for name in ("references", "starts")
+        [g for part in parts for g in getattr(part, name)] for name in ("references", "starts")
     )
-    return geometry.Starts(references, starts, without)
+    return geometry.Starts(references, starts, sum((part.without for part in parts), Counter())), asked
 
 
 def several(config: Config, test: Structures, order: np.ndarray) -> list[conformer_energies.Conformers]:
     """The first molecules that have four conformers or more on GFN2-xTB."""
     n = min(1, config.conformers) if config.preset == "smoke" else config.conformers
+    if n and not importlib.util.find_spec("tblite"):
+        print("no conformers: GFN2-xTB, their judge, needs tblite", file=sys.stderr)
+        return []
     judge, chosen = xtb.surface() if n else None, []
     for index in order:
         if len(chosen) == n:
@@ -106,10 +116,8 @@ def judge(
     learned, still = isinstance(surface_of(potential, params), Learned), name == "MMFF94"
     if learned:
         geometry.geometries(potential, params, begun)  # compiles
-    began = time.monotonic()
     result = geometry.geometries(None if still else potential, params, begun, progress=True)
-    seconds = None if still else (time.monotonic() - began) / len(begun.starts)
-    row = {"sizes": geometry.summary(result), "seconds": seconds}
+    row = {"sizes": geometry.summary(result), "seconds": None if still else result.seconds}
     if several and name != "GFN2-xTB":  # which has them as they are judged
         row["conformers"] = conformer_energies.order(potential, params, several, progress=True)
     return row
@@ -139,18 +147,19 @@ def show(name: str, row: dict[str, Any]) -> None:
 
 def main(config: Config) -> None:
     """Find starts and conformers, relax on every surface, write, print."""
-    chosen = config.surfaces or (SURFACES[:1] if config.preset == "smoke" else SURFACES)
+    here = SURFACES if importlib.util.find_spec("tblite") else SURFACES[:-1]
+    chosen = config.surfaces or (SURFACES[:1] if config.preset == "smoke" else here)
     chosen += (peer_ani.NAME,) if config.ani_python and not config.surfaces else ()
     surfaces = shared.surfaces(dataclasses.replace(config, surfaces=chosen))
     test, order = candidates(config)
-    begun, conformers = begin(config, test, order), several(config, test, order)
+    (begun, asked), conformers = begin(config, test, order), several(config, test, order)
     rows = {}
     for name, (potential, params) in surfaces.items():
         rows[name] = judge(name, potential, params, begun, conformers)
         show(name, rows[name])
     record = {
         "surfaces": rows,
-        "without": begun.without,
+        "asked": asked,
         "conformers": [len(one.graphs) for one in conformers],
     }
     shared.write(config.kept, f"{config.named('geometry')}.json", record)

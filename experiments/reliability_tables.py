@@ -93,7 +93,8 @@ def geometries(record: dict[str, Any]) -> str:
         everything = found["sizes"][-1]
         row["all atoms, Å"] = f"{everything['every']['median']:.3f} ({everything['every']['mean']:.3f})"
         row["another conformer"] = f"{100 * everything['other']:.0f} %"
-        rows.append(row | {"s per molecule": number(found["seconds"], 3), "n": everything["n"]})
+        row |= {"other bonds": everything["broken"], "s per molecule": number(found["seconds"], 3)}
+        rows.append(row | {"n": everything["n"]})
     return table(rows)
 
 
@@ -101,12 +102,14 @@ def conformers(record: dict[str, Any]) -> str:
     """geometry.py: a row per surface that was asked about conformers."""
     rows = []
     for name, surface in record["surfaces"].items():
-        known = [one for one in surface.get("conformers", ()) if one["rank"] is not None]
-        if not known:
+        asked = surface.get("conformers", [])
+        ranks = [one["rank"] for one in asked if one["rank"] is not None]
+        errors = [(one["mae"], one["size"]) for one in asked if one["mae"] is not None]
+        if not errors:
             continue
-        ranks = [one["rank"] for one in known]
-        mae, size = (1000 * np.mean([one[key] for one in known]) for key in ("mae", "size"))
-        row = {"surface": name, "rank correlation, mean": f"{np.mean(ranks):.2f}"}
-        row |= {"median": f"{np.median(ranks):.2f}", "MAE meV": f"{mae:.0f} of {size:.0f}"}
-        rows.append(row | {"molecules": len(known), "conformers": sum(one["n"] for one in known)})
+        mean, median = (float(f(ranks)) if ranks else None for f in (np.mean, np.median))
+        row = {"surface": name, "rank correlation, mean": number(mean, 2), "median": number(median, 2)}
+        mae, size = 1000 * np.mean(errors, axis=0)
+        row |= {"MAE meV": f"{mae:.0f} of {size:.0f}", "molecules": f"{len(errors)} of {len(asked)}"}
+        rows.append(row | {"conformers": sum(one["n"] for one in asked)})
     return table(rows) if rows else ""

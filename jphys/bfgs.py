@@ -11,7 +11,7 @@ Hessian at that geometry plus a shift: which directions are stiff is known befor
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -25,8 +25,10 @@ from jphys.modes import prior_hessians
 from jphys.prior import Prior, make_prior
 from jphys.ragged import ragged_rows
 
-__all__ = ["Bfgs", "bfgs_stepper"]
+__all__ = ["SIZES", "Bfgs", "bfgs_stepper"]
 
+SIZES = (16, 32, 64, 96, 128, 192, 256, 384, 512)
+"""Atoms up to which matrices of the prior are compiled; a molecule may not be larger."""
 APART = 0.3  # Å; closer atoms have no bond that the prior knows
 
 
@@ -39,10 +41,14 @@ class Bfgs:
     shift: float = 2.0
     """Curvature, eV/Å², that every direction has at the start beside the prior's."""
     unknown: float = 70.0
-    """Curvature, eV/Å², of all directions at the start where there is no prior: of crystals."""
+    """Curvature, eV/Å², of all directions at the start where there is no prior: of crystals, and where atoms
+    coincide."""
+    rough: float = 3.0
+    """eV/Å; a structure that comes from larger forces begins once more below them, with the prior of that
+    place: far from rest bonds have other lengths, and may not be seen."""
 
     def __post_init__(self):
-        for name in ("max_step", "shift", "unknown"):
+        for name in ("max_step", "shift", "unknown", "rough"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
@@ -72,9 +78,9 @@ def bfgs_stepper(bfgs: Bfgs) -> Stepper:
         inverse = updated(
             state.inverse, move.ravel(), (state.force - new).ravel(), scale * state.force.ravel()
         )
-        return State(position, new, inverse)
+        return jax.tree.map(lambda one, old: one.astype(old.dtype), State(position, new, inverse), state)
 
-    return Stepper("bfgs", start, step, functools.partial(start_inverses, bfgs=bfgs))
+    return Stepper("bfgs", start, step, functools.partial(start_inverses, bfgs=bfgs), bfgs.rough)
 
 
 def updated(inverse, s, y, bs):
@@ -94,17 +100,18 @@ def updated(inverse, s, y, bs):
 
 
 def start_inverses(graphs: Sequence[Graph], free: np.ndarray, *, bfgs: Bfgs) -> np.ndarray:
-    """B⁻¹ (m, 3 n_rows, 3 n_rows) float32 at the start; only rows that are free (m, n_rows) have any.
+    """B⁻¹ (m, 3 n_rows, 3 n_rows) at the start; only rows that are free (m, n_rows) have any.
 
     Of molecules that of the prior; crystals, and molecules whose atoms coincide, have a multiple of 1.
     """
     size = 3 * free.shape[1]
-    inverses = np.zeros((len(graphs), size, size), np.float32)
+    dtype = np.result_type(*(np.asarray(graph.nodes.positions).dtype for graph in graphs))
+    inverses = np.zeros((len(graphs), size, size), dtype)
     known = np.array([_has_prior(graph) for graph in graphs], bool)
     for i in np.flatnonzero(~known):
         np.fill_diagonal(inverses[i], np.repeat(free[i], 3) / bfgs.unknown)
     molecules = np.flatnonzero(known).tolist()
-    for i, hessian in zip(molecules, _hessians([graphs[i] for i in molecules], free.shape[1])):
+    for i, hessian in zip(molecules, _prior_hessians([graphs[i] for i in molecules])):
         loose = np.flatnonzero(np.repeat(free[i, : len(hessian) // 3], 3))
         within = np.ix_(loose, loose)
         inverses[i][within] = np.linalg.inv(hessian[within] + bfgs.shift * np.eye(len(loose)))
@@ -119,11 +126,13 @@ def _has_prior(graph: Graph) -> bool:
     return len(positions) < 2 or bool(pdist(positions).min() > APART)
 
 
-def _hessians(graphs: list[Graph], n_atom: int):
+def _prior_hessians(graphs: list[Graph]) -> Iterator[np.ndarray]:
+    """H (3n, 3n) of the prior of each at its own geometry; few shapes are compiled."""
     if not graphs:
-        return ()
+        return iter(())
     atoms = [graph.nodes for graph in graphs]
     priors = [make_prior(one.species, one.positions) for one in atoms]
     kinds = range(len(Prior._fields))
     terms = tuple(ragged_rows([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in kinds)
-    return prior_hessians(ragged_rows(atoms), terms, n_atom=n_atom)
+    n_atom = next(size for size in SIZES if size >= max(len(one.species) for one in atoms))
+    return prior_hessians(ragged_rows(atoms), terms, n_atom=n_atom, chunk=max(1, 2**15 // n_atom**2))

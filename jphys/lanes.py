@@ -39,6 +39,8 @@ class Stepper(NamedTuple):
     step: Callable[[Callable, Any], Any]  # (force function of positions, state) -> state
     # (graphs, free (m, n_rows) bool) -> what each starts with, numpy (m, …); host side
     guide: Callable[[Sequence[Graph], np.ndarray], Any] = lambda graphs, free: ()
+    # eV/Å; a molecule that starts with larger forces begins once more below them, with a guide of that place
+    rough: float = np.inf
 
 
 class Bank(NamedTuple):
@@ -174,6 +176,11 @@ def _wait(
         values = np.asarray(values)
         return jnp.asarray(np.concatenate([values, np.zeros((spare, *values.shape[1:]), values.dtype)]))
 
+    def spread(values):
+        everyone = np.zeros((shape.members, *values.shape[1:]), values.dtype)
+        everyone[chosen] = values
+        return jnp.asarray(everyone)
+
     rows = np.stack([to_rows(np.asarray(g.nodes.positions), shape.n_max, relax_cell) for g in graphs])
     free = coordinates.with_room(freedom.free, shape.n_max, relax_cell)
     stored = packing.store(graphs, members=shape.members, n_node=shape.n_node, n_edge=shape.n_edge)
@@ -181,7 +188,7 @@ def _wait(
         jax.tree.map(jnp.asarray, stored),
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
-        jax.tree.map(filled, stepper.guide(graphs, free)),
+        jax.tree.map(spread, stepper.guide([graphs[i] for i in chosen], free[chosen])),
         filled(np.asarray(max_steps, np.int32)),
         jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
         jnp.asarray(np.int32(len(chosen))),

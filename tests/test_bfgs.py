@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from known_surfaces import as_potential, per_graph
 
 import jphys
-from jphys import md, ops
+from jphys import bfgs, lanes, md, ops
 from jphys.bfgs import Bfgs, start_inverses, updated
 from jphys.graph import from_ase, make_graph, with_positions
 from jphys.md import relaxing
@@ -16,6 +16,7 @@ from jphys.modes import prior_hessian
 from jphys.prior import make_prior
 from jphys.relaxation import Relaxation
 from jphys.reliability.surface import perturb
+from jphys.shapes import Shapes
 
 NAMES = ("CH3CH2OH", "C6H6", "CH3CONH2", "H2O", "C2H2", "isobutane")
 
@@ -93,6 +94,49 @@ def test_molecules_come_to_rest_where_fire_brings_them_in_a_third_of_the_steps(p
     )
 
 
+@pytest.mark.usefixtures("x64")
+def test_it_runs_in_float64_too():
+    """A Morse pair, far enough away to begin once more on its way."""
+    pair = make_graph([6, 6], np.array([[0, 0, 0], [1.0, 0.2, 0]]))
+
+    def morse(params, graph):
+        x = jnp.exp(-2.0 * (ops.edge_distances(graph) - 1.2))
+        return per_graph(jnp.where(graph.edges.mask, 0.5 * params * (x**2 - 2 * x), 0.0), graph)
+
+    found = jphys.relax(as_potential(morse), jnp.float64(4.0), [pair], fmax=1e-8, max_steps=60)
+    assert found.method == "bfgs" and found.converged.all()
+    assert found.graphs[0].nodes.positions.dtype == np.float64
+    assert np.linalg.norm(np.diff(found.graphs[0].nodes.positions, axis=0)) == pytest.approx(1.2, abs=1e-8)
+
+
+def test_a_structure_far_from_rest_begins_once_more(pretrained, monkeypatch):
+    """Ethanol, 0.2 Å away: the prior is asked at the start and where forces have fallen; all steps count."""
+    asked = []
+
+    def noted(graphs, free, **settings):
+        asked.append(graphs)
+        return start_inverses(graphs, free, **settings)
+
+    monkeypatch.setattr(bfgs, "start_inverses", noted)
+    bfgs.bfgs_stepper.cache_clear()
+    potential, params = pretrained
+    graph = from_ase(molecule("CH3CH2OH"))
+    (start,) = perturb([graph], 0.2, key=jax.random.key(1))
+    settings: dict = {"fmax": 0.01, "max_steps": 200}
+    again, once = (
+        jphys.relax(potential, params, [start], bfgs=Bfgs(rough=rough), **settings) for rough in (3.0, 1e6)
+    )
+    assert again.converged.all() and once.converged.all()
+    assert [len(graphs) for graphs in asked] == [1, 1, 1]
+    (first,), (second,), (other,) = (g for g in asked)
+    np.testing.assert_array_equal(first.nodes.positions, other.nodes.positions)
+    forces = jphys.energy_and_forces(potential)(params, second)[1]
+    assert 0.01 < np.linalg.norm(forces, axis=1).max() < 3.0
+    short = jphys.relax(potential, params, [start], max_steps=int(again.n_steps[0]) - 1)
+    assert short.status[0] == "max_steps" and short.n_steps[0] == again.n_steps[0] - 1
+    bfgs.bfgs_stepper.cache_clear()
+
+
 def test_a_crystal_without_a_prior_comes_to_rest_too():
     """Lennard-Jones argon, strained and shaken, beside FIRE."""
 
@@ -100,7 +144,7 @@ def test_a_crystal_without_a_prior_comes_to_rest_too():
         x = params / jnp.where(graph.edges.mask, ops.edge_distances(graph), 100.0)
         return per_graph(jnp.where(graph.edges.mask, 2 * (x**12 - x**6), 0.0), graph)
 
-    atoms = bulk("Ar", cubic=True, a=4.2) * (2, 2, 2)
+    atoms = bulk("Ar", cubic=True, a=3.9) * (2, 2, 2)  # 2.9 Å apart at rest
     atoms.rattle(0.05, seed=1)
     start, potential = from_ase(atoms, cutoff=5.0), as_potential(pairs)
     settings = {"relax_cell": True, "fmax": 0.005, "max_steps": 400}
@@ -121,20 +165,23 @@ def test_who_is_relaxed_by_what(pretrained):
     assert taken(crystal, method="bfgs") == taken(crystal, bfgs=Bfgs()) == "bfgs"
     assert taken(water, crystal) == taken(water, potential=potential.energy) == "fire"
     assert taken(water, fire=md.Fire()) == taken(water, method="fire") == "fire"
-    large = make_graph(np.ones(151, int), np.arange(453.0).reshape(151, 3), cutoff=1.0)
+    large = make_graph(np.ones(600, int), np.arange(1800.0).reshape(600, 3), cutoff=1.0)
     assert taken(large) == "fire"
+    with pytest.raises(ValueError, match="graphs must have at most 512 atoms for bfgs, got 600"):
+        taken(large, method="bfgs")
 
 
 def test_many_go_in_parts(pretrained, monkeypatch):
-    """By room for two matrices of ethanol; the results are in the order of the graphs."""
-    graphs = [from_ase(molecule(name)) for name in ("H2O", "CH3CH2OH", "CH4", "H2O")]
+    """By room for 16 matrices; the results are in the order of the graphs."""
+    names = ("H2O", "CH3CH2OH", "CH4", "H2O") * 5
+    graphs = [from_ase(molecule(name)) for name in names]
     settings: dict = {"max_steps": 60, "fmaxes": (0.05, 0.01), "n_lanes": 2}
     potential, params = pretrained
     whole = md.relax_to(potential, params, graphs, **settings)
-    monkeypatch.setattr(relaxing, "MATRICES", 2 * 4 * 27**2)
+    monkeypatch.setattr(relaxing, "MATRICES", 16 * 4 * 105**2)
     for one, same in zip(md.relax_to(potential, params, graphs, **settings), whole, strict=True):
         assert isinstance(one, Relaxation) and one.method == same.method
-        assert [len(g.nodes.species) for g in one.graphs] == [3, 9, 5, 3]
+        assert [len(g.nodes.species) for g in one.graphs] == [3, 9, 5, 3] * 5
         np.testing.assert_allclose(one.energy, same.energy, atol=1e-4)
         np.testing.assert_array_equal(one.status, same.status)
 
@@ -154,7 +201,19 @@ def test_what_is_refused(pretrained, settings, message):
         jphys.relax(potential, params, [from_ase(molecule("H2O"))], **settings)
 
 
-@pytest.mark.parametrize("name", ["max_step", "shift", "unknown"])
+@pytest.mark.parametrize("n_graphs", [1, 16, 17, 300, 5000])
+@pytest.mark.parametrize("n_atoms", [3, 33, 128, 400])
+def test_matrices_that_wait_are_bounded(n_graphs, n_atoms, monkeypatch):
+    """By the sizes to which lanes round; sixteen are always let in."""
+    graph = make_graph(np.ones(n_atoms, int), np.arange(3.0 * n_atoms).reshape(-1, 3), cutoff=1.0)
+    graphs = [graph] * n_graphs
+    part = graphs[: relaxing._together(relaxing._stepper(None, graphs, "bfgs", None, None), graphs)]
+    shape = lanes._shape(Shapes(sum), part, 8, 1)
+    bytes_ = 4 * shape.members * (3 * shape.n_max) ** 2
+    assert bytes_ <= relaxing.MATRICES or len(part) <= 16
+
+
+@pytest.mark.parametrize("name", ["max_step", "shift", "unknown", "rough"])
 def test_settings_are_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
         Bfgs(**{name: 0.0})

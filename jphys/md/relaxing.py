@@ -6,18 +6,22 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jphys.bfgs import Bfgs, bfgs_stepper
+from jphys.bfgs import SIZES, Bfgs, bfgs_stepper
+from jphys.coordinates import CELL_ROWS
 from jphys.graph import Graph
 from jphys.lanes import Stepper
 from jphys.md.fire import Fire, fire_stepper
 from jphys.models.potential import Potential
 from jphys.relaxation import Relaxation, check_fixed, check_request, relax_with
+from jphys.shapes import rung
 
 Method = Literal["auto", "fire", "bfgs"]
-DENSE = 150
+DENSE = 128
 """Atoms up to which "auto" takes the minimiser that keeps a matrix of all coordinates."""
 MATRICES = 2**28
-"""Bytes of such matrices on the device at once; more molecules go in parts."""
+"""Bytes of such matrices that wait on the device; more molecules go in parts."""
+IN_CELLS = 0.1
+"""Å, the longest step of BFGS where not given and a graph has a cell: edges reach 0.5 Å beyond the cutoff."""
 
 
 def relax(potential, params, graphs: Sequence[Graph], *, fmax: float = 0.01, **settings) -> Relaxation:
@@ -25,7 +29,7 @@ def relax(potential, params, graphs: Sequence[Graph], *, fmax: float = 0.01, **s
 
     `method` "fire" is jax-md's FIRE; "bfgs" a quasi-Newton method that starts from the Hessian of the
     classical prior (`jphys.bfgs`) and takes a fifth of the steps; "auto" takes it for a Potential where all
-    graphs are molecules of up to 150 atoms, and FIRE otherwise, or where FIRE's settings are given.
+    graphs are molecules of up to 128 atoms, and FIRE otherwise, or where FIRE's settings are given.
 
     Graphs with all pairs, the default of `make_graph` for molecules, keep their edges. For others, a
     Potential says how far it sees: their edges are found anew as atoms move, bonds staying as they were.
@@ -74,7 +78,7 @@ def relax_to(
             virial per atom, is shorter than fmax · 1 Å, as with ASE's cell filters. Molecules have none.
         fixed: for each graph None or (n_i,) bool, atoms that stay where they are; in a cell that relaxes,
             at their fractional coordinates.
-        fire, bfgs: settings of the minimisers.
+        fire, bfgs: settings of the minimisers; giving one chooses it.
         n_lanes: structures advanced at once.
         progress: show a progress bar.
 
@@ -84,14 +88,14 @@ def relax_to(
 
     Raises:
         ValueError: no threshold or one ≤ 0, max_steps < 0, n_lanes < 1, a graph of several structures, fixed
-            of another length or shape, an unknown method or settings of one that is not taken, a max_step
-            too long for the edges of a crystal.
+            of another length or shape, an unknown method or settings of one that is not taken, more than 512
+            atoms for BFGS, a max_step too long for the edges of a crystal.
     """
     check_request(potential, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
     _check_method(method, fire, bfgs)
-    held = check_fixed(fixed, graphs)
+    graphs, held = list(graphs), check_fixed(fixed, graphs)
     stepper = _stepper(potential, graphs, method, fire, bfgs)
-    each = -(-max(len(graphs), 1) // _n_parts(stepper, graphs))
+    each = _together(stepper, graphs)
     how = {"fmaxes": fmaxes, "max_steps": max_steps, "relax_cell": relax_cell, "n_lanes": n_lanes}
     rests = []
     for first in range(0, max(len(graphs), 1), each):
@@ -114,19 +118,27 @@ def _stepper(
     potential, graphs: Sequence[Graph], method: Method, fire: Fire | None, bfgs: Bfgs | None
 ) -> Stepper:
     """The minimiser that was asked for, or the quicker one."""
+    largest = max((len(graph.nodes.species) for graph in graphs), default=0)
+    cells = any(np.asarray(graph.globals.cell).any() for graph in graphs)
     if method == "auto" and bfgs is None:
-        small = all(len(graph.nodes.species) <= DENSE for graph in graphs)
-        molecules = small and not any(np.asarray(graph.globals.cell).any() for graph in graphs)
-        method = "bfgs" if molecules and isinstance(potential, Potential) and fire is None else "fire"
-    return fire_stepper(fire or Fire()) if method == "fire" else bfgs_stepper(bfgs or Bfgs())
+        molecules = isinstance(potential, Potential) and not cells and largest <= DENSE
+        method = "bfgs" if molecules and fire is None else "fire"
+    if method == "fire":
+        return fire_stepper(fire or Fire())
+    if largest > SIZES[-1]:
+        raise ValueError(f"graphs must have at most {SIZES[-1]} atoms for bfgs, got {largest}: take fire")
+    return bfgs_stepper(bfgs or (Bfgs(max_step=IN_CELLS) if cells else Bfgs()))
 
 
-def _n_parts(stepper: Stepper, graphs: Sequence[Graph]) -> int:
-    """In how many parts graphs go, for their matrices to find room."""
+def _together(stepper: Stepper, graphs: Sequence[Graph]) -> int:
+    """How many graphs find room for their matrices at once; as `lanes` rounds them, not fewer than 16."""
     if stepper.name == "fire" or not graphs:
-        return 1
-    each = 4 * (3 * max(len(graph.nodes.species) for graph in graphs)) ** 2
-    return -(-len(graphs) * each // MATRICES)
+        return max(len(graphs), 1)
+    n_rows = rung(max(len(graph.nodes.species) for graph in graphs), 32) + CELL_ROWS
+    room, size = MATRICES // (4 * (3 * n_rows) ** 2), 16
+    while 4 * size <= room:
+        size *= 4
+    return size
 
 
 def _joined(parts: Sequence[Relaxation]) -> Relaxation:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from jphys.bonds import connectivity
 from jphys.graph import Graph, bonds_of, with_positions
-from jphys.reliability.conformers import embed, laid_on, same_conformer
+from jphys.reliability.conformers import embed, has_bonds, laid_on, same_conformer
 from jphys.reliability.surface import finite_or_none, surface_of
 
 __all__ = ["Conformers", "conformers", "order"]
@@ -44,7 +43,8 @@ def conformers(
         max_steps: steps at most.
 
     Returns:
-        Conformers: those that came to rest with the bonds of the molecule, each once (`same_conformer`).
+        Conformers: those that came to rest with the bonds of the molecule, each once (`same_conformer`), and
+        one of two that are mirror images: their energies are the same.
 
     Raises:
         ValueError: as `jphys.reliability.conformers.embed`.
@@ -58,8 +58,7 @@ def conformers(
         return Conformers([], np.empty(0))
     (rest,) = surface_of(judge, params).relax(begun, fmaxes=(fmax,), max_steps=max_steps, method="bfgs")
     whole = [
-        status == "converged" and _has_bonds(end, bonds)
-        for end, status in zip(rest.graphs, rest.status, strict=True)
+        status == "converged" and has_bonds(end) for end, status in zip(rest.graphs, rest.status, strict=True)
     ]
     ends = [np.asarray(end.nodes.positions) for end, good in zip(rest.graphs, whole) if good]
     chosen = _first_of_each(species, bonds, ends)
@@ -67,17 +66,13 @@ def conformers(
     return Conformers([with_positions(graph, ends[i]) for i in chosen], energies)
 
 
-def _has_bonds(graph: Graph, bonds) -> bool:
-    pairs = connectivity(graph.nodes.species, graph.nodes.positions)[:, :2]
-    return set(map(tuple, pairs.tolist())) == set(map(tuple, bonds[:, :2].tolist()))
-
-
 def _first_of_each(species, bonds, geometries) -> list[int]:
-    """Where each conformer is met first."""
+    """Where each conformer, or its mirror image, is met first."""
     firsts: list[int] = []
     for i, one in enumerate(geometries):
-        laid = (laid_on(species, bonds, geometries[first], one) for first in firsts)
-        if not any(same_conformer(bonds, a, geometries[first]) for a, first in zip(laid, firsts)):
+        both = one, one * [1.0, 1.0, -1.0]
+        pairs = ((geometries[first], image) for first in firsts for image in both)
+        if not any(same_conformer(bonds, laid_on(species, bonds, a, image), a) for a, image in pairs):
             firsts.append(i)
     return firsts
 
@@ -105,8 +100,8 @@ def order(
 
     Returns:
         A row per molecule: `n` conformers that have energies on both; Spearman's rank correlation `rank`,
-        None where all energies are the same; `mae` in eV of the energies over their mean, and `size`, the
-        same of no difference at all.
+        None where all energies of one are the same; `mae` in eV of the energies over their mean, and `size`,
+        the same of no difference at all. All are None where fewer than two have energies.
 
     Raises:
         ValueError: for no molecules, or one with fewer than two conformers; and as `jphys.relax`.
@@ -124,12 +119,9 @@ def order(
 def _row(energies: np.ndarray, judged: np.ndarray) -> dict[str, Any]:
     known = np.isfinite(energies) & np.isfinite(judged)
     a, b = energies[known], judged[known]
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) < 2:
         return {"n": len(a), "rank": None, "mae": None, "size": None}
+    flat = np.ptp(a) == 0 or np.ptp(b) == 0
+    rank = None if flat else finite_or_none(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
     a, b = a - a.mean(), b - b.mean()
-    return {
-        "n": len(a),
-        "rank": finite_or_none(np.corrcoef(rankdata(a), rankdata(b))[0, 1]),
-        "mae": float(np.abs(a - b).mean()),
-        "size": float(np.abs(b).mean()),
-    }
+    return {"n": len(a), "rank": rank, "mae": float(np.abs(a - b).mean()), "size": float(np.abs(b).mean())}

@@ -5,11 +5,12 @@ from collections import defaultdict
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from jphys.bonds import rdkit_molecule
+from jphys.bonds import connectivity, rdkit_molecule
 from jphys.elements import check_species
+from jphys.graph import Graph, bonds_of
 from jphys.reliability.alignment import align
 
-__all__ = ["embed", "laid_on", "rmsd", "same_conformer", "torsions"]
+__all__ = ["embed", "has_bonds", "laid_on", "rmsd", "same_conformer", "torsions"]
 
 MAX_MATCHES = 10_000  # ways in which a molecule lies on itself
 AS_GOOD = 0.1  # Å, of the heavy atoms' deviation: what hydrogens may turn round
@@ -27,20 +28,22 @@ def embed(species, positions, bonds, *, n: int, seed: int) -> np.ndarray:
         positions: (n_atoms, 3) Å.
         bonds: (m, 3) rows (i, j, order 1..3), kekulised.
         n: conformers to embed, at least 1.
-        seed: of the distance geometry.
+        seed: of the distance geometry, at least 0.
 
     Returns:
         (k, n_atoms, 3) Å, k ≤ n: those that came to rest. Several may be the same conformer.
 
     Raises:
-        ValueError: for n below 1, and for a molecule with charged atoms, without parameters of MMFF94, or
-            that RDKit cannot embed.
+        ValueError: for n below 1, a negative seed, and for a molecule with charged atoms, without parameters
+            of MMFF94, or that RDKit cannot embed.
     """
     from rdkit import Chem, rdBase
     from rdkit.Chem import AllChem
 
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     species = check_species(species)
     molecule = rdkit_molecule(species, np.asarray(bonds).reshape(-1, 3))
     name = Chem.MolToSmiles(molecule)
@@ -55,12 +58,16 @@ def embed(species, positions, bonds, *, n: int, seed: int) -> np.ndarray:
         conformer.SetPositions(np.array(positions, np.float64))
         molecule.AddConformer(conformer)
         Chem.AssignStereochemistryFrom3D(molecule)
+        molecule.RemoveAllConformers()
         settings = AllChem.ETKDGv3()  # pyright: ignore
-        settings.randomSeed = seed + 1  # conformer i has i times this, so that 0 makes n times the same
-        numbers = list(AllChem.EmbedMultipleConfs(molecule, n, settings))  # pyright: ignore
-        if not numbers:
-            settings.useRandomCoords = True  # cages
-            numbers = list(AllChem.EmbedMultipleConfs(molecule, n, settings))  # pyright: ignore
+        settings.clearConfs = False
+        seeds = np.random.default_rng(seed).integers(2**31 - 1, size=n).tolist()
+        for settings.useRandomCoords in (False, True):  # what cages need
+            for settings.randomSeed in seeds:
+                AllChem.EmbedMultipleConfs(molecule, 1, settings)  # pyright: ignore
+            if molecule.GetNumConformers():
+                break
+        numbers = [conformer.GetId() for conformer in molecule.GetConformers()]
         if not numbers:
             raise ValueError(f"molecule must be one that RDKit can embed, got {name}")
         ends = AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=5000)  # pyright: ignore
@@ -72,7 +79,8 @@ def laid_on(species, bonds, reference, candidate) -> np.ndarray:
     """A conformer on another one of the same molecule, equal atoms exchanged so that it lies best.
 
     Equal are atoms that exchange places when the graph of bonds is laid on itself: the hydrogens of a methyl
-    group, the two sides of a ring. Heavy atoms are laid in all ways, hydrogens by least squares then.
+    group, the two sides of a ring. Heavy atoms are laid in all ways (10,000 at most), hydrogens by least
+    squares then.
 
     Args:
         species: (n,) atomic numbers.
@@ -82,7 +90,7 @@ def laid_on(species, bonds, reference, candidate) -> np.ndarray:
     Returns:
         (n, 3) Å: atoms of the candidate, atom i on atom i of the reference, moved by the best rigid motion.
     """
-    species, bonds = np.asarray(species), np.asarray(bonds).reshape(len(bonds), -1)[:, :2]
+    species, bonds = np.asarray(species), _pairs(bonds)
     reference, candidate = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
     hydrogen, parent = species == 1, _parents(species, bonds)
     heavy = np.flatnonzero(~hydrogen)
@@ -101,6 +109,12 @@ def laid_on(species, bonds, reference, candidate) -> np.ndarray:
         order[heavy] = heavy[way]
         laid.append(_with_hydrogens(order, hydrogen, parent, reference, candidate))
     return _best(laid, reference)
+
+
+def _pairs(bonds) -> np.ndarray:
+    """(m, 2) atoms of the bonds."""
+    bonds = np.asarray(bonds, int)
+    return bonds[:, :2] if bonds.size else bonds.reshape(0, 2)
 
 
 def _parents(species, bonds) -> np.ndarray:
@@ -171,7 +185,7 @@ def torsions(bonds, positions) -> np.ndarray:
 def _chains(bonds) -> np.ndarray:
     """(t, 4) rows i, j, k, l of bonded atoms."""
     neighbors = defaultdict(list)
-    pairs = np.asarray(bonds).reshape(len(bonds), -1)[:, :2].tolist()
+    pairs = _pairs(bonds).tolist()
     for i, j in pairs:
         neighbors[i].append(j)
         neighbors[j].append(i)
@@ -190,3 +204,9 @@ def same_conformer(bonds, a, b) -> bool:
     turn = torsions(bonds, a) - torsions(bonds, b)
     turn = np.abs((turn + 180) % 360 - 180)
     return not (turn > ANOTHER).any()  # straight ones are NaN and never larger
+
+
+def has_bonds(graph: Graph) -> bool:
+    """Whether the atoms close enough for a bond (`connectivity`) are those that the graph has bonded."""
+    pairs = connectivity(graph.nodes.species, graph.nodes.positions)
+    return set(map(tuple, _pairs(pairs).tolist())) == set(map(tuple, _pairs(bonds_of(graph)).tolist()))

@@ -1,14 +1,15 @@
 """Geometry as a job: from a force field's minimum to the geometry that a better method would give."""
 
 import dataclasses
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jphys.graph import Graph, bonds_of, with_positions
-from jphys.reliability.conformers import embed, laid_on, rmsd, same_conformer
+from jphys.reliability.conformers import embed, has_bonds, laid_on, rmsd, same_conformer
 from jphys.reliability.surface import finite_or_none, surface_of
 
 __all__ = ["CAP", "SIZES", "Geometries", "Starts", "geometries", "starts", "summary"]
@@ -16,7 +17,7 @@ __all__ = ["CAP", "SIZES", "Geometries", "Starts", "geometries", "starts", "summ
 CAP = 5.0
 """Å; a deviation counts as this at most, and so does one of a structure that lost its energy or forces."""
 
-SIZES = ((1, 7), (8, 8), (9, 9))
+SIZES = ((2, 7), (8, 8), (9, 9))
 """Least and greatest number of heavy atoms of the groups that are told apart."""
 
 
@@ -26,7 +27,7 @@ class Starts:
 
     references: list[Graph]
     starts: list[Graph]
-    without: Counter[str]  # molecules that have no start, by reason
+    without: Counter[str]  # molecules that were asked and have no start, by reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +38,19 @@ class Geometries:
     every: np.ndarray  # (m,) of all atoms
     n_heavy: np.ndarray  # (m,) atoms other than hydrogen
     other: np.ndarray  # (m,) bool: ended in another conformer
+    broken: np.ndarray  # (m,) bool: ended with other bonds
     status: np.ndarray  # (m,) "converged", "max_steps" or "nonfinite"; "start" of the starts themselves
+    seconds: float  # of the relaxation, per molecule, with what it compiled
 
 
-def starts(references: Sequence[Graph], *, n_embeddings: int = 30, seed: int = 0) -> Starts:
+def starts(
+    references: Iterable[Graph], *, most: int | None = None, n_embeddings: int = 30, seed: int = 0
+) -> Starts:
     """MMFF94's minimum of each molecule in the conformer of its reference, nearest to it of many embeddings.
 
     Args:
         references: molecules with bonds, at the geometry that is asked for.
+        most: no more molecules are asked when so many have a start; None for all.
         n_embeddings: attempts of RDKit's distance geometry per molecule, at least 1.
         seed: of the distance geometry.
 
@@ -53,12 +59,18 @@ def starts(references: Sequence[Graph], *, n_embeddings: int = 30, seed: int = 0
         embedding comes to rest in the conformer of the reference (`same_conformer`).
 
     Raises:
-        ValueError: for fewer than one embedding.
+        ValueError: for fewer than one embedding, a negative seed, a molecule without bonds.
     """
     if n_embeddings < 1:
         raise ValueError(f"n_embeddings must be at least 1, got {n_embeddings}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     kept, begun, without = [], [], Counter()
-    for graph in references:
+    for index, graph in enumerate(references):
+        if most is not None and len(begun) >= most:
+            break
+        if len(graph.nodes.species) > 1 and not len(bonds_of(graph)):
+            raise ValueError(f"references must have bonds, got none in molecule {index}")
         begin = _start(graph, n_embeddings, seed)
         if isinstance(begin, str):
             without[begin] += 1
@@ -110,32 +122,32 @@ def geometries(
     """
     if not begun.starts:
         raise ValueError("begun must hold at least one molecule, got none")
-    ends, status = begun.starts, np.full(len(begun.starts), "start")
+    ends, status, began = begun.starts, np.full(len(begun.starts), "start"), time.monotonic()
     if potential is not None:
         how = {"max_steps": max_steps, "n_lanes": n_lanes, "progress": progress, "method": "bfgs"}
         (rest,) = surface_of(potential, params).relax(begun.starts, fmaxes=(fmax,), **how)
         ends, status = rest.graphs, rest.status
+    seconds = (time.monotonic() - began) / len(begun.starts)
     rows = [_compare(end, reference) for end, reference in zip(ends, begun.references, strict=True)]
-    heavy, every, n_heavy, other = (np.array(column) for column in zip(*rows))
+    heavy, every, n_heavy, other, broken = (np.array(column) for column in zip(*rows))
     lost = status == "nonfinite"
     heavy, every = (np.where(lost, CAP, np.minimum(one, CAP)) for one in (heavy, every))
-    return Geometries(heavy, every, n_heavy, other | lost, status)
+    return Geometries(heavy, every, n_heavy, other | lost, broken | lost, status, seconds)
 
 
-def _compare(end: Graph, reference: Graph) -> tuple[float, float, int, bool]:
-    """Heavy-atom and all-atom deviation, atoms other than hydrogen, whether the conformer is another."""
+def _compare(end: Graph, reference: Graph) -> tuple[float, float, int, bool, bool]:
+    """Heavy-atom and all-atom deviation, heavy atoms; whether the conformer, whether the bonds are others."""
     species, bonds = np.asarray(reference.nodes.species), bonds_of(reference)
     heavy, (a, b) = species > 1, (np.asarray(g.nodes.positions, np.float64) for g in (end, reference))
     if not np.isfinite(a).all() or np.abs(a).max() > 1e6:
-        return CAP, CAP, int(heavy.sum()), True
+        return CAP, CAP, int(heavy.sum()), True, True
     a = laid_on(species, bonds, b, a)
     alone = heavy if heavy.any() else np.ones(len(species), bool)
-    return rmsd(a, b, alone), rmsd(a, b), int(heavy.sum()), not same_conformer(bonds, a, b)
+    other = not same_conformer(bonds, a, b)
+    return rmsd(a, b, alone), rmsd(a, b), int(heavy.sum()), other, not has_bonds(end)
 
 
-def summary(
-    result: Geometries, sizes: Sequence[tuple[int, int]] = ((1, 7), (8, 8), (9, 9))
-) -> list[dict[str, Any]]:
+def summary(result: Geometries, sizes: Sequence[tuple[int, int]] = SIZES) -> list[dict[str, Any]]:
     """Statistics of groups of molecules by their number of heavy atoms, and of all; ready for JSON.
 
     Args:
@@ -143,9 +155,10 @@ def summary(
         sizes: least and greatest number of heavy atoms of each group.
 
     Returns:
-        A row per group that has molecules and one of all: `heavy_atoms` "1–7" or "all", `n`, median and mean
+        A row per group that has molecules and one of all: `heavy_atoms` "2–7" or "all", `n`, median and mean
         of the deviations of `heavy` and of `every` atom in Å, `other` the share in another conformer,
-        `failed` how many lost their energy or forces, `unfinished` how many were still moving.
+        `broken` how many have other bonds, `failed` how many lost their energy or forces, `unfinished` how
+        many were still moving.
     """
     groups = {f"{low}–{high}" if low < high else f"{low}": (low, high) for low, high in sizes}
     rows = []
@@ -161,6 +174,7 @@ def summary(
                 "heavy": {"median": finite_or_none(np.median(heavy)), "mean": finite_or_none(heavy.mean())},
                 "every": {"median": finite_or_none(np.median(every)), "mean": finite_or_none(every.mean())},
                 "other": float(result.other[chosen].mean()),
+                "broken": int(result.broken[chosen].sum()),
                 "failed": int((status == "nonfinite").sum()),
                 "unfinished": int((status == "max_steps").sum()),
             }

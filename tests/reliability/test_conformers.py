@@ -104,7 +104,7 @@ def rotamers(species, bonds, geometries):
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_butane_has_three_rotamers(seed):
-    """Anti and two gauche ones, which are mirror images; every seed draws different embeddings."""
+    """Anti and two gauche ones, which are mirror images."""
     species, positions, bonds = molecule("trans-butane")
     geometries = conformers.embed(species, positions, bonds, n=30, seed=seed)
     assert geometries.shape[1:] == positions.shape and len(geometries) > 20
@@ -112,6 +112,20 @@ def test_butane_has_three_rotamers(seed):
     ends = [c for c in carbon if hydrogens(species, bonds, c).size == 3]
     spans = [np.linalg.norm(one[ends[0]] - one[ends[1]]) for one in rotamers(species, bonds, geometries)]
     assert sorted(np.round(spans, 1)) == [3.1, 3.1, 3.9]
+
+
+def test_seeds_draw_other_embeddings_and_the_same_again():
+    molecule_ = molecule("CH3CH2OH")
+    first, second, again = (conformers.embed(*molecule_, n=4, seed=seed) for seed in (0, 1, 0))
+    np.testing.assert_array_equal(first, again)
+    everything = np.concatenate([first, second]).reshape(8, -1)
+    assert len(np.unique(everything.round(6), axis=0)) == 8
+
+
+def test_an_atom_alone_lies_on_itself():
+    lonely = [[1.0, 2.0, 3.0]]
+    np.testing.assert_allclose(conformers.laid_on([8], [], lonely, [[0, 0, 0]]), lonely, atol=1e-12)
+    assert conformers.same_conformer([], lonely, lonely)
 
 
 @pytest.mark.parametrize("smiles", ["C[C@H](O)C#N", "C[C@@H](O)C#N", r"C/C=C\C", "C/C=C/C"])
@@ -138,6 +152,8 @@ def test_what_is_refused():
     water = ([8, 1, 1], [[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]], [[0, 1, 1], [0, 2, 1]])
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         conformers.embed(*water, n=0, seed=0)
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        conformers.embed(*water, n=1, seed=-1)
     with pytest.raises(ValueError, match=r"without charges, got \[H\]N"):  # five bonds at a nitrogen
         conformers.embed([7, 1, 1, 1, 1, 1], np.eye(6, 3), [[0, i, 1] for i in range(1, 6)], n=1, seed=0)
     with pytest.raises(ValueError, match="must have MMFF94 parameters"):
