@@ -43,7 +43,7 @@ class Bfgs:
     unknown: float = 70.0
     """Curvature, eV/Å², of all directions at the start where there is no prior: of crystals, and where atoms
     coincide."""
-    rough: float = 3.0
+    rough: float = 6.0
     """eV/Å; a structure that comes from larger forces begins once more below them, with the prior of that
     place: far from rest bonds have other lengths, and may not be seen."""
 

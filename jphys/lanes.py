@@ -21,8 +21,8 @@ from jphys.coordinates import Freedom, to_rows
 from jphys.graph import Graph
 from jphys.shapes import Shapes, round_size, rung, rungs
 
-CONVERGED, MAX_STEPS, NONFINITE, OUTDATED = 1, 2, 3, 4
-"""Outcomes of a molecule; an outdated one goes on with new edges."""
+CONVERGED, MAX_STEPS, NONFINITE, OUTDATED, NEARER = 1, 2, 3, 4, 5
+"""Outcomes of a molecule; an outdated one goes on with new edges, one that came nearer with a new guide."""
 
 ROUNDS_PER_CALL = 100
 """Steps between two looks of the host, for the progress bar."""
@@ -39,7 +39,7 @@ class Stepper(NamedTuple):
     step: Callable[[Callable, Any], Any]  # (force function of positions, state) -> state
     # (graphs, free (m, n_rows) bool) -> what each starts with, numpy (m, …); host side
     guide: Callable[[Sequence[Graph], np.ndarray], Any] = lambda graphs, free: ()
-    # eV/Å; a molecule that starts with larger forces begins once more below them, with a guide of that place
+    # eV/Å; a molecule that starts with a larger force begins once more below it, with a guide of that place
     rough: float = np.inf
 
 
@@ -59,6 +59,7 @@ class Lanes(NamedTuple):
     molecule: jax.Array  # (lanes,) row of the bank
     busy: jax.Array  # (lanes,) bool
     n_steps: jax.Array  # (lanes,)
+    far: jax.Array  # (lanes,) bool: began with a rough force, and may begin once more
     best: Bank  # (lanes, …) results so far
 
 
@@ -69,6 +70,7 @@ class Waiting(NamedTuple):
     rows: jax.Array  # (m, n_rows, 3) Å at the start, zeros beyond the atoms
     freedom: Freedom
     guide: Any  # (m, …) what the minimiser knows of each beforehand
+    again: jax.Array  # (m,) bool: may begin once more
     max_steps: jax.Array  # (m,) steps after which a molecule is given up
     queue: jax.Array  # (m,) the order in which they are taken
     n_queue: jax.Array  # () how many of them
@@ -80,6 +82,7 @@ class Judged(NamedTuple):
     state: Any
     fmax: jax.Array  # (lanes,) eV/Å
     outdated: jax.Array  # (lanes,) bool: pairs may be missing
+    rough: jax.Array  # (lanes,) bool: the force is, and the molecule may begin once more
     max_steps: jax.Array  # (lanes,)
 
 
@@ -124,7 +127,7 @@ def run(
         n_lanes: molecules advanced at once.
         relax_cell: whether cells move too.
         bar: progress bar, counts molecules.
-        **how: chosen, freedom, max_steps as in `Waiting`, numpy.
+        **how: chosen, freedom, again, max_steps as in `Waiting`, numpy.
 
     Returns:
         Bank of numpy arrays (m, …), zeros for molecules that were not chosen, and what of its forces is
@@ -168,6 +171,7 @@ def _wait(
     *,
     chosen,
     freedom: Freedom,
+    again,
     max_steps,
 ) -> Waiting:
     spare = shape.members - len(graphs)
@@ -189,6 +193,7 @@ def _wait(
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
         jax.tree.map(spread, stepper.guide([graphs[i] for i in chosen], free[chosen])),
+        filled(again),
         filled(np.asarray(max_steps, np.int32)),
         jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
         jnp.asarray(np.int32(len(chosen))),
@@ -204,7 +209,7 @@ def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loo
     idle, zero = jnp.zeros(n_lanes, jnp.int32), jnp.zeros((), jnp.int32)
     state = _at_rest(stepper, waiting, idle)
     best = jax.tree.map(lambda field: field[idle], bank)
-    return Loop(Lanes(state, idle, idle > 0, idle, best), bank, zero, zero)
+    return Loop(Lanes(state, idle, idle > 0, idle, idle > 0, best), bank, zero, zero)
 
 
 def _at_rest(stepper: Stepper, waiting: Waiting, molecule):
@@ -243,10 +248,12 @@ def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Progra
             force = _shared_force(compute, params, packed)
             after = jax.vmap(functools.partial(_step, stepper, force))(loop.lanes.state, freedom.free)
             start = waiting.rows[loop.lanes.molecule]
+            fmax = coordinates.largest(after.force, freedom.n_atoms, relax_cell)
             judged = Judged(
                 after,
-                coordinates.largest(after.force, freedom.n_atoms, relax_cell),
+                fmax,
                 coordinates.outdated(after.position, start, freedom, relax_cell),
+                waiting.again[loop.lanes.molecule] & (fmax >= stepper.rough),
                 waiting.max_steps[loop.lanes.molecule],
             )
             measured = jax.vmap(stepper.start)(
@@ -293,19 +300,22 @@ def _advance(measured, judged: Judged, lanes: Lanes, limits):
     first = n_steps == 0  # at rest and without force it did not move: only the force is new
     finite = jnp.isfinite(fmax) & jnp.isfinite(after.position).all((1, 2))
     valid = finite & ~judged.outdated
-    ended = lanes.busy & (~valid | (fmax < limits[-1]) | (n_steps >= judged.max_steps))
+    nearer = valid & lanes.far & ~judged.rough & ~first
+    ended = lanes.busy & (~valid | nearer | (fmax < limits[-1]) | (n_steps >= judged.max_steps))
     reached = valid[:, None] & (fmax[:, None] < limits)
     failure = jnp.where(finite, OUTDATED, NONFINITE)
+    going = jnp.where(nearer & (n_steps < judged.max_steps), NEARER, MAX_STEPS)
     now = Bank(  # a step into nowhere is not kept: the molecule stays where its force was last known
         _choose(valid, after.position, before.position)[:, None],
         _choose(valid | first, after.force, before.force)[:, None],
         jnp.where(valid, n_steps, jnp.maximum(n_steps - 1, 0))[:, None],
-        jnp.where(reached, CONVERGED, jnp.where(valid, MAX_STEPS, failure)[:, None]),
+        jnp.where(reached, CONVERGED, jnp.where(valid, going, failure)[:, None]),
     )
     write = (reached | ended[:, None]) & (lanes.best.status == 0)
     best = jax.tree.map(lambda new, old: _choose(write, new, old), now, lanes.best)
     state = jax.tree.map(lambda new, old: _choose(first, new, old), measured, after)
-    return lanes._replace(state=state, n_steps=n_steps, best=best), ended
+    far = jnp.where(first, judged.rough, lanes.far)
+    return lanes._replace(state=state, n_steps=n_steps, far=far, best=best), ended
 
 
 def _choose(flags, new, old):
@@ -338,6 +348,6 @@ def _refill(stepper: Stepper, waiting: Waiting, loop: Loop, room: packing.Budget
     best = lanes.best._replace(status=_choose(fresh, 0, lanes.best.status))
     n_steps = jnp.where(fresh, -1, lanes.n_steps)
     return loop._replace(
-        lanes=Lanes(state, molecule, lanes.busy | fresh, n_steps, best),
+        lanes=Lanes(state, molecule, lanes.busy | fresh, n_steps, lanes.far, best),
         taken=loop.taken + jnp.sum(fresh, dtype=jnp.int32),
     )

@@ -83,38 +83,39 @@ def relax_with(
     return [_collect(energy, params, column, relax_cell, stepper.name) for column in columns]
 
 
-def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cell, fmaxes, n_lanes):
+def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cell, **settings):
     """m lists of one Rest per threshold. Structures that outgrow their edges go on with new ones."""
     found: list[list[Rest]] = [[] for _ in graphs]
     starts, taken, chosen = list(graphs), np.zeros(len(graphs), int), np.arange(len(graphs))
     n_atoms, (cutoff, margin) = np.array([len(g.nodes.species) for g in graphs]), _reach(potential, graphs)
     freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
-    energy, coarse = energy_function(potential), np.max(fmaxes) < stepper.rough < np.inf
+    may_begin_again = np.full(len(graphs), np.isfinite(stepper.rough))
     while len(chosen):
         for i in chosen[np.isfinite(margin[chosen])]:
             if not np.isfinite(starts[i].nodes.positions).all():
                 continue  # ends nonfinite at once, whatever its edges
             starts[i] = with_edges_within(starts[i], float(cutoff[i]) + SKIN, bonds_of=graphs[i])
         how = {"chosen": chosen, "freedom": freedom, "max_steps": max_steps - taken, "relax_cell": relax_cell}
-        limits = np.full_like(fmaxes, stepper.rough) if coarse else fmaxes
-        bank, fmax = lanes.run(stepper, energy, params, starts, limits, n_lanes=n_lanes, bar=bar, **how)
-        again = []
+        how |= {"again": may_begin_again}
+        bank, fmax = lanes.run(
+            stepper, energy_function(potential), params, starts, bar=bar, **how, **settings
+        )
         for i in chosen:
             columns = (field[i] for field in (*bank, fmax))
             rests = [_rest(starts[i], taken[i], relax_cell, *one) for one in zip(*columns)]
-            last = rests[-1]
-            if last.status == lanes.OUTDATED or (coarse and last.status == lanes.CONVERGED):
-                again.append(i)
-                if last.status == lanes.OUTDATED and last.n_steps == taken[i]:
-                    raise ValueError(
-                        f"max_step must be small beside {SKIN} Å: one step outran the edges of graph {i}"
-                    )
-                starts[i], taken[i] = last.graph, last.n_steps
-            if not (coarse and last.status in (lanes.OUTDATED, lanes.CONVERGED)):
-                pairs = zip(found[i] or rests, rests)
-                found[i] = [old if old.status == lanes.CONVERGED else new for old, new in pairs]
+            found[i] = [old if old.status == lanes.CONVERGED else new for old, new in zip(found[i], rests)]
+            found[i] = found[i] or rests
+        again = [i for i in chosen if found[i][-1].status in (lanes.OUTDATED, lanes.NEARER)]
+        for i in again:
+            starts[i], outdated = found[i][-1].graph, found[i][-1].status == lanes.OUTDATED
+            if outdated and found[i][-1].n_steps == taken[i]:
+                raise ValueError(
+                    f"max_step must be small beside {SKIN} Å: one step outran the edges of graph {i}"
+                )
+            may_begin_again[i] &= outdated
+            taken[i] = found[i][-1].n_steps
         bar.update(-len(again))
-        chosen, coarse = np.array(again, int), False
+        chosen = np.array(again, int)
     return found
 
 

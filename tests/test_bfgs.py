@@ -124,14 +124,14 @@ def test_a_structure_far_from_rest_begins_once_more(pretrained, monkeypatch):
     (start,) = perturb([graph], 0.2, key=jax.random.key(1))
     settings: dict = {"fmax": 0.01, "max_steps": 200}
     again, once = (
-        jphys.relax(potential, params, [start], bfgs=Bfgs(rough=rough), **settings) for rough in (3.0, 1e6)
+        jphys.relax(potential, params, [start], bfgs=Bfgs(rough=rough), **settings) for rough in (6.0, np.inf)
     )
     assert again.converged.all() and once.converged.all()
     assert [len(graphs) for graphs in asked] == [1, 1, 1]
     (first,), (second,), (other,) = (g for g in asked)
     np.testing.assert_array_equal(first.nodes.positions, other.nodes.positions)
     forces = jphys.energy_and_forces(potential)(params, second)[1]
-    assert 0.01 < np.linalg.norm(forces, axis=1).max() < 3.0
+    assert 0.01 < np.linalg.norm(forces, axis=1).max() < 6.0
     short = jphys.relax(potential, params, [start], max_steps=int(again.n_steps[0]) - 1)
     assert short.status[0] == "max_steps" and short.n_steps[0] == again.n_steps[0] - 1
     bfgs.bfgs_stepper.cache_clear()
