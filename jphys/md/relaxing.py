@@ -28,8 +28,8 @@ def relax(potential, params, graphs: Sequence[Graph], *, fmax: float = 0.01, **s
     """Relax structures of mixed size, many at once in one compiled loop.
 
     `method` "fire" is jax-md's FIRE; "bfgs" a quasi-Newton method that starts from the Hessian of the
-    classical prior (`jphys.bfgs`) and takes a fifth of the steps or fewer; "auto" takes it for a Potential where all
-    graphs are molecules of up to 128 atoms, and FIRE otherwise, or where FIRE's settings are given.
+    classical prior (`jphys.bfgs`) and takes a fifth of the steps or fewer; "auto" takes it for a Potential
+    where all graphs are molecules of up to 128 atoms, and FIRE otherwise, or where FIRE's settings are given.
 
     Graphs with all pairs, the default of `make_graph` for molecules, keep their edges. For others, a
     Potential says how far it sees: their edges are found anew as atoms move, bonds staying as they were.
