@@ -3,7 +3,7 @@
     python experiments/geometry.py                       # half an hour; downloads QM9
     python experiments/geometry.py --source qm9.npz --surfaces qm9-small
 
-100 molecules each of at most 7, of 8 and of 9 heavy atoms that no training with seed 0 saw, from the minimum
+Up to 100 molecules each of 2 to 7, of 8 and of 9 heavy atoms that no training with seed 0 saw, from a minimum
 of MMFF94 in the conformer of QM9's geometry (RDKit embeddings, the nearest of 30), relaxed by at most 500
 steps of BFGS to 0.01 eV/Å: how far are they from B3LYP/6-31G(2df,p)? Then 24 molecules with four conformers
 or more, as GFN2-xTB has them: in which order does a surface put their energies? Surfaces: qm9-small, the
