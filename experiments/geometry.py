@@ -75,7 +75,8 @@ def begin(
     config: Config, test: Structures, order: np.ndarray
 ) -> tuple[geometry.Starts, list[dict[str, Any]]]:
     """As many molecules of each size as wanted that have a start, and for each size why others have none."""
-    heavy, n = heavy_atoms(test)[order], 2 if config.preset == "smoke" else config.molecules
+    heavy = heavy_atoms(test.n_atoms, test.species)[order]
+    n = 2 if config.preset == "smoke" else config.molecules
     parts, asked = [], []
     for low, high in geometry.SIZES:
         chosen = order[(heavy >= low) & (heavy <= high)].tolist()

@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from jphys.data import qm9, qm9_bonds, qm9_npz
+from jphys.data.structures import heavy_atoms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,7 @@ class Config:
 def main(config: Config) -> None:
     """Read QM9, choose the small molecules, perceive their bonds, write and print the counts."""
     everything = qm9.read(config.source, uncharacterized=config.uncharacterized)
-    owner = np.repeat(np.arange(len(everything)), everything.n_atoms)
-    n_heavy = np.bincount(owner, weights=everything.species > 1, minlength=len(everything))
+    n_heavy = heavy_atoms(everything.n_atoms, everything.species)
     small = qm9_bonds.with_bonds(qm9_npz.take(everything, np.flatnonzero(n_heavy <= config.max_heavy_atoms)))
     # nobody reads the SMILES once the bonds are known
     qm9_npz.write_npz(config.output, dataclasses.replace(small, smiles=("",) * len(small)))

@@ -92,7 +92,7 @@ def first_molecules(n: int) -> Structures:
 def second_molecules(n: int, source: Path | None) -> Structures:
     """Random ones of 7, 8 and 9 heavy atoms that no training with seed 0 saw, nor the first judge."""
     test, order = shared.unseen(source)
-    heavy = heavy_atoms(test)
+    heavy = heavy_atoms(test.n_atoms, test.species)
     order = order[~np.isin(test.name[order], first_molecules(SIZES["first"][0]).name)]
     shares = np.array_split(np.arange(n), len(HEAVY))
     chosen = [order[heavy[order] == size][: len(share)] for size, share in zip(HEAVY, shares)]

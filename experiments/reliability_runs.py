@@ -83,7 +83,7 @@ class SurfacesConfig(Judged):
 def molecules(heavy: int = 7) -> Structures:
     """The shipped molecules with at most so many heavy atoms."""
     everything = qm9.load_small()
-    return take(everything, np.flatnonzero(heavy_atoms(everything) <= heavy))
+    return take(everything, np.flatnonzero(heavy_atoms(everything.n_atoms, everything.species) <= heavy))
 
 
 def unseen(source: Path | None) -> tuple[Structures, np.ndarray]:

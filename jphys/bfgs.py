@@ -21,8 +21,7 @@ from scipy.spatial.distance import pdist
 
 from jphys.graph import Graph
 from jphys.lanes import Stepper
-from jphys.modes import prior_hessians
-from jphys.prior import Prior, make_prior
+from jphys.modes import prior_hessians, prior_terms
 from jphys.ragged import ragged_rows
 
 __all__ = ["SIZES", "Bfgs", "bfgs_stepper"]
@@ -131,8 +130,6 @@ def _prior_hessians(graphs: list[Graph]) -> Iterator[np.ndarray]:
     if not graphs:
         return iter(())
     atoms = [graph.nodes for graph in graphs]
-    priors = [make_prior(one.species, one.positions) for one in atoms]
-    kinds = range(len(Prior._fields))
-    terms = tuple(ragged_rows([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in kinds)
     n_atom = next(size for size in SIZES if size >= max(len(one.species) for one in atoms))
-    return prior_hessians(ragged_rows(atoms), terms, n_atom=n_atom, chunk=max(1, 2**15 // n_atom**2))
+    chunk = max(1, 2**15 // n_atom**2)
+    return prior_hessians(ragged_rows(atoms), prior_terms(atoms), n_atom=n_atom, chunk=chunk)

@@ -4,13 +4,14 @@ H = ∂²E_prior/∂p∂p at p⁰ = Bᵀ K B = V Λ Vᵀ with Wilson's B = ∂q/
 Rigid motions and padding have Λ = 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jphys.graph import Nodes
 from jphys.ops import safe_norm
 from jphys.prior import (
     Prior,
@@ -18,6 +19,7 @@ from jphys.prior import (
     bond_angles,
     bond_lengths,
     contact_stiffness,
+    make_prior,
     pyramid_heights,
     rotor_stiffness,
     torsion_vectors,
@@ -25,7 +27,7 @@ from jphys.prior import (
 from jphys.ragged import Ragged, padded, ragged_rows
 from jphys.shapes import round_size
 
-__all__ = ["Modes", "prior_hessian", "prior_hessians", "prior_modes"]
+__all__ = ["Modes", "prior_hessian", "prior_hessians", "prior_modes", "prior_terms"]
 
 RIGID = 1e-3  # eV/Å²; curvatures below it count as rigid motion
 USUAL = (1.0, 2.4, 0.4, 5.5, 8.0)
@@ -111,6 +113,13 @@ def prior_hessian(stable, prior: Prior):
     return jnp.matmul(wilson.T, wilson, precision=jax.lax.Precision.HIGHEST)
 
 
+def prior_terms(atoms: Sequence[Nodes]) -> tuple[Ragged, ...]:
+    """Rows (atoms, stiffness) of the prior of each at its own geometry: one Ragged per field of Prior."""
+    priors = [make_prior(one.species, one.positions) for one in atoms]
+    kinds = range(len(Prior._fields))
+    return tuple(ragged_rows([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in kinds)
+
+
 def prior_hessians(
     nodes: Ragged, terms: tuple[Ragged, ...], *, n_atom: int = 0, chunk: int = 64
 ) -> Iterator[np.ndarray]:
@@ -118,7 +127,7 @@ def prior_hessians(
 
     Args:
         nodes: rows (Nodes) per structure.
-        terms: rows (atoms, stiffness) per structure, one Ragged per field of Prior.
+        terms: of `prior_terms`.
         n_atom: of the largest structure, where it is not among these: one shape for all parts of a data set.
         chunk: structures per compiled call.
     """

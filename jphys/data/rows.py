@@ -22,9 +22,9 @@ from jphys.data.kept import Writer, cache_folder, read
 from jphys.data.structures import Structures, graphs, take
 from jphys.fragments import Sides, make_sides, stack
 from jphys.graph import Edges, Globals, Graph, Nodes, with_edges
-from jphys.modes import StoredModes, prior_modes
+from jphys.modes import StoredModes, prior_modes, prior_terms
 from jphys.neighbors import within_cutoff
-from jphys.prior import Prior, make_prior
+from jphys.prior import Prior
 from jphys.ragged import Ragged, ragged_rows, row_starts
 from jphys.workers import doubles, in_processes, n_cores
 
@@ -84,9 +84,7 @@ def prior_rows(made: list[Graph], n_atom: int) -> PriorRows:
         n_atom: atoms of the largest structure of the data set.
     """
     atoms = [graph.nodes for graph in made]
-    priors = [make_prior(one.species, one.positions) for one in atoms]
-    kinds = range(len(Prior._fields))
-    terms = tuple(ragged_rows([(p[kind].atoms, p[kind].stiffness) for p in priors]) for kind in kinds)
+    terms = prior_terms(atoms)
     sides = stack([make_sides(one.species, one.positions) for one in atoms], n_atom)
     return PriorRows(terms, prior_modes(ragged_rows(atoms), terms, n_atom=n_atom), sides)
 

@@ -54,10 +54,10 @@ def take(structures: Structures, chosen) -> Structures:
     )
 
 
-def heavy_atoms(structures: Structures) -> np.ndarray:
-    """Atoms other than hydrogen of each structure, (m,)."""
-    owner = np.repeat(np.arange(len(structures)), structures.n_atoms)
-    return np.bincount(owner[structures.species > 1], minlength=len(structures))
+def heavy_atoms(n_atoms, species) -> np.ndarray:
+    """Atoms other than hydrogen (m,) of structures with n_atoms (m,), whose species are end to end."""
+    owner = np.repeat(np.arange(len(n_atoms)), n_atoms)
+    return np.bincount(owner[species > 1], minlength=len(n_atoms))
 
 
 def fingerprint(structures: Structures) -> str:

@@ -33,7 +33,7 @@ class Triple(NamedTuple):
 def relaxed_triples(
     potential, params, graphs: Sequence[Graph], *, sigma: float = 0.1, fmax: float = 0.01, key, **settings
 ) -> list[Triple]:
-    """Perturb molecules by Gaussian noise of `sigma` Å and relax them to `fmax` eV/Å.
+    """Perturb molecules by Gaussian noise of `sigma` Å and relax them to `fmax` eV/Å, by FIRE as reports do.
 
     Args:
         potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
@@ -44,6 +44,7 @@ def relaxed_triples(
         key: PRNG key of the noise.
         **settings: of `jphys.relax`.
     """
+    settings = {"method": "fire"} | settings
     moved = perturb(graphs, sigma, key=key)
     ends = relax(potential, params, moved, fmax=fmax, **settings).graphs
     return [Triple(*three) for three in zip(graphs, moved, ends, strict=True)]
