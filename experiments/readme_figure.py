@@ -18,7 +18,7 @@ import tyro
 
 from jphys import checkpoint, figures
 from jphys.data import qm9, splits, structures
-from jphys.reliability.alignment import kabsch_distance
+from jphys.alignment import kabsch_distance
 from jphys.reliability.recovery import load_recovery
 
 LABELS = {"energy-only": "energies only", "paper": "the paper's objective", "physics": "jphys"}

@@ -13,6 +13,7 @@ from jphys.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from jphys import (
+        alignment,
         basis,
         bonds,
         checkpoint,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         md,
         models,
         ops,
+        paths,
         reliability,
         runs,
         training,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
+    from jphys.paths import neb, saddles
     from jphys.reliability.vibrations import vibrations
     from jphys.second_derivatives import hessians
     from jphys.training.config import TrainConfig
@@ -51,6 +54,7 @@ __all__ = [
     "TrainConfig",
     "TransformerConfig",
     "__version__",
+    "alignment",
     "basis",
     "bonds",
     "checkpoint",
@@ -72,11 +76,14 @@ __all__ = [
     "make_potential",
     "md",
     "models",
+    "neb",
     "ops",
+    "paths",
     "reference_energy",
     "relax",
     "reliability",
     "runs",
+    "saddles",
     "save",
     "simulate",
     "stationary",
@@ -99,8 +106,10 @@ _HOME = {
     "hessians": "jphys.second_derivatives",
     "load": "jphys.checkpoint",
     "make_potential": "jphys.models",
+    "neb": "jphys.paths",
     "reference_energy": "jphys.models.potential",
     "relax": "jphys.md",
+    "saddles": "jphys.paths",
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
     "stationary": "jphys.implicit",

@@ -41,6 +41,9 @@ class Stepper(NamedTuple):
     guide: Callable[[Sequence[Graph], np.ndarray], Any] = lambda graphs, free: ()
     # eV/Å; a molecule that starts with a larger force begins once more below it, with a guide of that place
     rough: float = np.inf
+    images: int = 1  # structures of as many atoms that move as one: what is called a molecule here is a band
+    # (given, positions, energies (images,), forces) -> what the molecule follows in place of its forces
+    along: Callable[..., jax.Array] = lambda given, positions, energies, forces: forces
 
 
 class Bank(NamedTuple):
@@ -70,6 +73,7 @@ class Waiting(NamedTuple):
     rows: jax.Array  # (m, n_rows, 3) Å at the start, zeros beyond the atoms
     freedom: Freedom
     guide: Any  # (m, …) what the minimiser knows of each beforehand
+    given: Any  # (m, …) what `Stepper.along` wants to know of each
     again: jax.Array  # (m,) bool: may begin once more
     max_steps: jax.Array  # (m,) steps after which a molecule is given up
     queue: jax.Array  # (m,) the order in which they are taken
@@ -91,7 +95,7 @@ class Shape(NamedTuple):
 
     room_nodes: int  # of what all lanes hold
     room_edges: int
-    members: int  # structures that wait
+    members: int  # molecules that wait
     n_max: int  # atoms of the largest
     n_node: int  # of all that wait
     n_edge: int
@@ -122,21 +126,23 @@ def run(
         stepper: the minimiser.
         energy: function (params, graph) -> (n_graph,) eV.
         params: its parameters.
-        graphs: m graphs of one structure each.
+        graphs: one graph of one structure for each image of m molecules, those of a molecule in a row.
         fmaxes: eV/Å, descending; coordinates are recorded where each was first reached.
         n_lanes: molecules advanced at once.
         relax_cell: whether cells move too.
         bar: progress bar, counts molecules.
-        **how: chosen, freedom, again, max_steps as in `Waiting`, numpy.
+        **how: chosen, freedom (with `free` of one image), given, again, max_steps as in `Waiting`, numpy;
+            guide, a function (graphs, free, chosen) in place of the minimiser's, where it needs the surface.
 
     Returns:
         Bank of numpy arrays (m, …), zeros for molecules that were not chosen, and what of its forces is
         compared with fmax (m, n_fmax).
     """
-    n_lanes = min(n_lanes, rung(len(graphs), 8))
+    m = len(graphs) // stepper.images
+    n_lanes = min(n_lanes, rung(m, 8))
     program = _program(stepper, energy, relax_cell, n_lanes)
     rounds = min(ROUNDS_PER_CALL, int(np.max(how["max_steps"]))) * -(-len(how["chosen"]) // n_lanes)
-    shape = _shape(program.shapes, graphs, min(n_lanes, len(graphs)), rounds)
+    shape = _shape(program.shapes, graphs, stepper.images, min(n_lanes, m), rounds)
     room = packing.Budget(shape.room_nodes, shape.room_edges)
     waiting = _wait(stepper, graphs, shape, relax_cell, **how)
     limits = jnp.asarray(fmaxes, waiting.rows.dtype)
@@ -147,18 +153,19 @@ def run(
         done = int(loop.done)
     n_atoms = jnp.maximum(waiting.freedom.n_atoms, 1)[:, None]
     fmax = coordinates.largest(loop.bank.forces, n_atoms, relax_cell)
-    return jax.tree.map(lambda field: np.asarray(field)[: len(graphs)], (loop.bank, fmax))
+    return jax.tree.map(lambda field: np.asarray(field)[:m], (loop.bank, fmax))
 
 
-def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], members: int, rounds: int) -> Shape:
-    """A shape, compiled already where one is large enough, for graphs of which so many move at once."""
+def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], images: int, members: int, rounds: int) -> Shape:
+    """A shape, compiled already where one is large enough, for molecules of which so many move at once."""
     n_atoms = [len(graph.nodes.species) for graph in graphs]
     n_edges = [len(graph.senders) for graph in graphs]
-    rest = len(graphs), max(n_atoms), sum(n_atoms), sum(n_edges)
-    needs = Shape(*packing.budget(n_atoms, n_edges, members), *rest)
+    rest = len(graphs) // images, max(n_atoms), sum(n_atoms), sum(n_edges)
+    each = (np.reshape(counts, (-1, images)).sum(axis=1) for counts in (n_atoms, n_edges))
+    needs = Shape(*packing.budget(*each, members), *rest)
     tight = Shape(*(round_size(size, digits=5) for size in needs))
     generous = Shape(*rungs(tight[:2], (64, 256)), *map(rung, tight[2:], (16, 32, 256, 4096)))
-    if generous.members * generous.n_max > ROWS:
+    if generous.members * images * generous.n_max > ROWS:
         generous = generous._replace(members=tight.members, n_max=tight.n_max)
     return shapes.choose(needs, tight, generous, calls=rounds)
 
@@ -173,8 +180,11 @@ def _wait(
     freedom: Freedom,
     again,
     max_steps,
+    given=(),
+    guide=None,
 ) -> Waiting:
-    spare = shape.members - len(graphs)
+    images = stepper.images
+    spare = shape.members - len(graphs) // images
 
     def filled(values):
         values = np.asarray(values)
@@ -186,13 +196,17 @@ def _wait(
         return jnp.asarray(everyone)
 
     rows = np.stack([to_rows(np.asarray(g.nodes.positions), shape.n_max, relax_cell) for g in graphs])
-    free = coordinates.with_room(freedom.free, shape.n_max, relax_cell)
-    stored = packing.store(graphs, members=shape.members, n_node=shape.n_node, n_edge=shape.n_edge)
+    rows = rows.reshape(-1, images * rows.shape[1], 3)
+    free = np.tile(coordinates.with_room(freedom.free, shape.n_max, relax_cell), (1, images))
+    stored = packing.store(graphs, members=shape.members * images, n_node=shape.n_node, n_edge=shape.n_edge)
+    moving = [graphs[i * images + image] for i in chosen for image in range(images)]
+    known = guide(moving, free[chosen], chosen) if guide else stepper.guide(moving, free[chosen])
     return Waiting(
         jax.tree.map(jnp.asarray, stored),
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
-        jax.tree.map(spread, stepper.guide([graphs[i] for i in chosen], free[chosen])),
+        jax.tree.map(spread, known),
+        jax.tree.map(filled, given),
         filled(again),
         filled(np.asarray(max_steps, np.int32)),
         jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
@@ -215,11 +229,18 @@ def _begin(stepper: Stepper, waiting: Waiting, n_lanes: int, n_fmax: int) -> Loo
 def _at_rest(stepper: Stepper, waiting: Waiting, molecule):
     """States (lanes, …) whose force is not known yet: zero."""
     rows = waiting.rows[molecule]
-    return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows), _guides(waiting, molecule))
+    return jax.vmap(stepper.start)(rows, jnp.zeros_like(rows), _of(waiting.guide, molecule))
 
 
-def _guides(waiting: Waiting, molecule):
-    return jax.tree.map(lambda field: field[molecule], waiting.guide)
+def _of(columns, molecule):
+    """Rows (lanes, …) of what is known of every molecule (m, …)."""
+    return jax.tree.map(lambda column: column[molecule], columns)
+
+
+def _structures(molecule, images: int):
+    """The structures (k · images,) of molecules (k,); −1 for none."""
+    every = molecule[:, None] * images + jnp.arange(images)
+    return jnp.where(molecule[:, None] >= 0, every, -1).ravel()
 
 
 class Program(NamedTuple):
@@ -243,10 +264,11 @@ def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Progra
             round_, loop = carry
             loop = _refill(stepper, waiting, loop, room)
             chosen = jnp.where(loop.lanes.busy, loop.lanes.molecule, -1)
-            packed = packing.pack(waiting.stored, chosen, room)
-            freedom = jax.tree.map(lambda field: field[loop.lanes.molecule], waiting.freedom)
-            force = _shared_force(compute, params, packed)
-            after = jax.vmap(functools.partial(_step, stepper, force))(loop.lanes.state, freedom.free)
+            packed = packing.pack(waiting.stored, _structures(chosen, stepper.images), room)
+            freedom, given = _of((waiting.freedom, waiting.given), loop.lanes.molecule)
+            surface = _shared_surface(compute, params, packed, stepper.images)
+            one_step = functools.partial(_step, stepper, surface)
+            after = jax.vmap(one_step)(loop.lanes.state, freedom.free, given)
             start = waiting.rows[loop.lanes.molecule]
             fmax = coordinates.largest(after.force, freedom.n_atoms, relax_cell)
             judged = Judged(
@@ -257,7 +279,7 @@ def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Progra
                 waiting.max_steps[loop.lanes.molecule],
             )
             measured = jax.vmap(stepper.start)(
-                loop.lanes.state.position, after.force, _guides(waiting, loop.lanes.molecule)
+                loop.lanes.state.position, after.force, _of(waiting.guide, loop.lanes.molecule)
             )
             lanes, ended = _advance(measured, judged, loop.lanes, limits)
             return round_ + 1, _store(loop._replace(lanes=lanes), ended)
@@ -271,26 +293,30 @@ def _program(stepper: Stepper, energy, relax_cell: bool, n_lanes: int) -> Progra
     return Program(jax.jit(begin, static_argnames="n_fmax"), jax.jit(advance, static_argnames="room"), shapes)
 
 
-def _step(stepper: Stepper, force, state, free):
+def _step(stepper: Stepper, surface, state, free, given):
     """One step of one lane, on what may move."""
-    return stepper.step(lambda rows: force(rows) * free[:, None], state)  # NaN stays NaN
+
+    def force(rows):
+        return stepper.along(given, rows, *surface(rows)) * free[:, None]  # NaN stays NaN
+
+    return stepper.step(force, state)
 
 
-def _shared_force(compute, params, packed: packing.Pack):
-    """Force of one molecule by its rows; vmapped over the lanes, one flat evaluation."""
+def _shared_surface(compute, params, packed: packing.Pack, images: int):
+    """Energies (images,) and forces of one molecule by its rows; vmapped over the lanes, one evaluation."""
 
     # Params and structures are arguments, not closed over: jax-md jits inside, and a rule cannot capture.
     @custom_vmap
-    def force(rows, params, packed):
-        return jnp.zeros_like(rows)  # gives the shape; the lanes are always vmapped
+    def surface(rows, params, packed):
+        return jnp.zeros(images, rows.dtype), jnp.zeros_like(rows)  # the shapes; lanes are always vmapped
 
-    @force.def_vmap
+    @surface.def_vmap
     def of_all_lanes(axis_size, in_batched, rows, params, packed):
-        energies, forces = compute(params, packed, rows)
-        defined = jnp.isfinite(energies[:, None, None])  # no force without an energy
-        return jnp.where(defined, forces, jnp.nan), True
+        energies, forces = compute(params, packed, rows.reshape(axis_size * images, -1, 3))
+        forces = jnp.where(jnp.isfinite(energies[:, None, None]), forces, jnp.nan)  # none without an energy
+        return (energies.reshape(axis_size, images), forces.reshape(rows.shape)), (True, True)
 
-    return lambda rows: force(rows, params, packed)
+    return lambda rows: surface(rows, params, packed)
 
 
 def _advance(measured, judged: Judged, lanes: Lanes, limits):
@@ -340,8 +366,8 @@ def _refill(stepper: Stepper, waiting: Waiting, loop: Loop, room: packing.Budget
     # The busy lanes come first in the count: what they hold must stay.
     order = jnp.argsort(~lanes.busy, stable=True)
     wanted = jnp.where(lanes.busy | fresh, molecule, -1)[order]
-    fitting = packing.fits(waiting.stored, wanted, room)
-    fresh &= jnp.zeros_like(fresh).at[order].set(fitting)
+    fitting = packing.fits(waiting.stored, _structures(wanted, stepper.images), room)
+    fresh &= jnp.zeros_like(fresh).at[order].set(fitting.reshape(len(order), -1).all(axis=1))
     molecule = jnp.where(fresh, molecule, lanes.molecule)
     started = _at_rest(stepper, waiting, molecule)
     state = jax.tree.map(lambda new, old: _choose(fresh, new, old), started, lanes.state)

@@ -61,12 +61,14 @@ def relax_with(
     fixed: list[np.ndarray],
     n_lanes: int,
     progress: bool,
+    guide=None,
 ) -> list[Relaxation]:
     """Relax every graph by the given minimiser, as `jphys.md.relax_to` with what it has checked.
 
     Args:
         stepper: the minimiser.
         fixed: (n_i,) bool of every graph.
+        guide: as for `jphys.lanes.run`.
 
     Returns:
         One Relaxation per threshold.
@@ -76,6 +78,7 @@ def relax_with(
     found: list[list[Rest]] = [[] for _ in graphs]
     if graphs:
         settings = {"fmaxes": np.asarray(fmaxes)[order], "n_lanes": n_lanes, "relax_cell": relax_cell}
+        settings["guide"] = guide
         with tqdm(total=len(graphs), desc="relax", leave=None, disable=not progress) as bar:
             found = _run(stepper, potential, params, graphs, fixed, max_steps, bar, **settings)
     columns = ([rests[k] for rests in found] for k in np.argsort(order))
@@ -87,8 +90,8 @@ def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cel
     """m lists of one Rest per threshold. Structures that outgrow their edges go on with new ones."""
     found: list[list[Rest]] = [[] for _ in graphs]
     starts, taken, chosen = list(graphs), np.zeros(len(graphs), int), np.arange(len(graphs))
-    n_atoms, (cutoff, margin) = np.array([len(g.nodes.species) for g in graphs]), _reach(potential, graphs)
-    freedom = Freedom(_free(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
+    n_atoms, (cutoff, margin) = np.array([len(g.nodes.species) for g in graphs]), reach(potential, graphs)
+    freedom = Freedom(free_rows(graphs, fixed, relax_cell), n_atoms, cutoff, margin)
     may_begin_again = np.full(len(graphs), np.isfinite(stepper.rough))
     while len(chosen):
         for i in chosen[np.isfinite(margin[chosen])]:
@@ -119,7 +122,7 @@ def _run(stepper, potential, params, graphs, fixed, max_steps, bar, *, relax_cel
     return found
 
 
-def _reach(potential, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
+def reach(potential, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
     """Cutoff (m,), and how far edges reach beyond it (m,): infinite for all pairs and without a cutoff."""
     cutoff, margin = np.zeros(len(graphs), np.float32), np.full(len(graphs), np.inf, np.float32)
     if isinstance(potential, Potential):
@@ -130,7 +133,7 @@ def _reach(potential, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
     return cutoff, margin
 
 
-def _free(graphs: Sequence[Graph], fixed: list[np.ndarray], relax_cell: bool) -> np.ndarray:
+def free_rows(graphs: Sequence[Graph], fixed: list[np.ndarray], relax_cell: bool) -> np.ndarray:
     """Which rows of the coordinates may move (m, n_rows)."""
     n_max = max(len(graph.nodes.species) for graph in graphs)
     free = np.zeros((len(graphs), n_max + CELL_ROWS * relax_cell), bool)

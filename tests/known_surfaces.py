@@ -1,4 +1,4 @@
-"""Surfaces whose motion is known, for tests of dynamics."""
+"""Surfaces whose motion, minima or passes are known."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from ase import Atoms
 
 import jphys
 from jphys import ops
+from jphys.graph import make_graph
 from jphys.models.potential import Potential
 
 
@@ -64,3 +65,44 @@ def diatomic(stretch=0.05) -> Atoms:
     atoms = Atoms("HF", [[0, 0, 0], [0, 0, 1.2 + stretch]])
     atoms.set_momenta(np.full((2, 3), 1e-12))  # at rest: no momenta are drawn
     return atoms
+
+
+BOX = 20.0  # Å
+
+
+def muller_brown(params, graph):
+    """Müller and Brown (Theor. Chim. Acta 53, 75 (1979)), a hundredth of it, harmonic in z; of every atom."""
+    height = jnp.array([-2.0, -1.0, -1.7, 0.15])
+    a, b, c = (
+        jnp.array([-1.0, -1.0, -6.5, 0.7]),
+        jnp.array([0.0, 0.0, 11.0, 0.6]),
+        jnp.array([-10.0, -10.0, -6.5, 0.7]),
+    )
+    x0, y0 = jnp.array([1.0, 0.0, -0.5, -1.0]), jnp.array([0.0, 0.5, 1.5, 1.0])
+    x, y, z = (graph.nodes.positions[:, axis, None] for axis in range(3))
+    wells = height * jnp.exp(a * (x - x0) ** 2 + b * (x - x0) * (y - y0) + c * (y - y0) ** 2)
+    energies = wells.sum(axis=1) + 2.0 * z[:, 0] ** 2
+    return params * ops.sum_over_graphs(jnp.where(graph.nodes.mask, energies, 0.0), graph)
+
+
+def at(*places):
+    """One atom per place, in a box: free molecules are laid on each other."""
+    return make_graph(
+        [1] * len(places), np.array([[*p, 0.0] for p in places], np.float32), cell=BOX * np.eye(3), cutoff=1.0
+    )
+
+
+WELLS = (-0.558, 1.442), (-0.050, 0.467), (0.623, 0.028)
+
+
+EPSILON, SIGMA, CUTOFF, ONSET = 0.4, 2.3, 5.0, 4.0
+
+
+def lennard_jones(params, graph):
+    """That of ASE with `smooth=True`."""
+    d = ops.edge_distances(graph)
+    d = jnp.where(graph.edges.mask, d, CUTOFF)
+    r2, rc2, ro2 = d**2, CUTOFF**2, ONSET**2
+    fade = jnp.where(d < ONSET, 1.0, (rc2 - r2) ** 2 * (rc2 + 2 * r2 - 3 * ro2) / (rc2 - ro2) ** 3)
+    x = (SIGMA**2 / r2) ** 3
+    return per_graph(jnp.where(d < CUTOFF, 2.0 * params * (x**2 - x) * fade, 0.0), graph)

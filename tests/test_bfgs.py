@@ -209,7 +209,7 @@ def test_matrices_that_wait_are_bounded(n_graphs, n_atoms, monkeypatch):
     graph = make_graph(np.ones(n_atoms, int), np.arange(3.0 * n_atoms).reshape(-1, 3), cutoff=1.0)
     graphs = [graph] * n_graphs
     part = graphs[: relaxing._together(relaxing._stepper(None, graphs, "bfgs", None, None), graphs)]
-    shape = lanes._shape(Shapes(sum), part, 8, 1)
+    shape = lanes._shape(Shapes(sum), part, 1, 8, 1)
     bytes_ = 4 * shape.members * (3 * shape.n_max) ** 2
     assert bytes_ <= relaxing.MATRICES or len(part) <= 16
 

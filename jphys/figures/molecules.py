@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jphys.alignment import align, kabsch_distance
 from jphys.elements import COVALENT_RADIUS, SYMBOLS
 from jphys.figures.recovery import index_of
 from jphys.figures.style import ELEMENTS, GREY, INK, PALE, PURPLE, canvas
 from jphys.graph import Graph, bonds_of, with_positions
 from jphys.md import relax
 from jphys.prior import BOND_REACH
-from jphys.reliability.alignment import align, kabsch_distance
 from jphys.reliability.recovery import Recovery
 from jphys.reliability.surface import perturb
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jphys.alignment import kabsch_distance
 from jphys.figures.molecules import Triple, draw_panel
 from jphys.figures.recovery import SHORTEST, index_of, plain_ticks
 from jphys.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION, canvas
-from jphys.reliability.alignment import kabsch_distance
 from jphys.reliability.recovery import CAP, RECOVERED, Recovery
 
 COLORS = (VERMILLION, ORANGE, BLUE, GREEN, PURPLE, SKY)

@@ -5,10 +5,10 @@ from collections import defaultdict
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from jphys.alignment import align
 from jphys.bonds import connectivity, rdkit_molecule
 from jphys.elements import check_species
 from jphys.graph import Graph, bonds_of
-from jphys.reliability.alignment import align
 
 __all__ = ["embed", "has_bonds", "laid_on", "rmsd", "same_conformer", "torsions"]
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jphys.alignment import internal_motions
 from jphys.graph import Graph
 from jphys.reliability.surface import finite_or_none
-from jphys.reliability.vibrations import internal_motions
 
 __all__ = ["BANDS", "compare_curvatures"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jphys.alignment import kabsch_distance
 from jphys.graph import Graph
 from jphys.relaxation import Relaxation
-from jphys.reliability.alignment import kabsch_distance
 from jphys.reliability.surface import finite_or_none, perturb, surface_of
 
 __all__ = [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_masses
 
+from jphys.alignment import internal_motions
 from jphys.graph import Graph, with_positions
 from jphys.reliability.surface import finite_or_none, surface_of
 from jphys.second_derivatives import hessians
@@ -88,21 +89,6 @@ def frequencies(species, positions, hessian) -> np.ndarray:
     weighted = np.asarray(hessian) / np.sqrt(np.outer(mass, mass))
     values = np.linalg.eigvalsh(rest.T @ weighted @ rest)
     return np.sign(values) * np.sqrt(np.abs(values)) * WAVENUMBER
-
-
-def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarray:
-    """Orthonormal columns (3n, 3n − 6) that contain no translation or rotation; 3n − 5 of a linear molecule.
-
-    Args:
-        positions: (n, 3) Å.
-        root_mass: (3n,) √amu where motions are mass-weighted.
-    """
-    centered = np.asarray(positions, float) - np.mean(positions, axis=0)
-    shifts = np.tile(np.eye(3), (len(centered), 1))
-    turns = np.stack([np.cross(axis, centered).ravel() for axis in np.eye(3)], axis=1)
-    rigid = np.concatenate([shifts, turns], axis=1) * np.broadcast_to(root_mass, len(shifts))[:, None]
-    vectors, sizes, _ = np.linalg.svd(rigid)
-    return vectors[:, (sizes > 1e-6 * sizes[0]).sum() :]
 
 
 def compare_frequencies(found, true) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from ase.data import atomic_masses
 
+from jphys.alignment import internal_motions
 from jphys.data import truth as truths
 from jphys.reliability.audit import AuditConfig, frequencies, torsions
 from jphys.reliability.surface import Calculated
 from jphys.reliability.truth import compare_torsions, compare_vibrations
-from jphys.reliability.vibrations import internal_motions
 from jphys.units import WAVENUMBER
 
 CONFIG = AuditConfig()

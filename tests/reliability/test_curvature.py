@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from jphys.alignment import internal_motions
 from jphys.graph import make_graph
 from jphys.reliability.curvature import BANDS, compare_curvatures
-from jphys.reliability.vibrations import internal_motions
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Distance between two structures after the best rigid motion."""
+"""Rigid motions: the distance of two structures after the best one, and the motions that contain none."""
 
 import numpy as np
 
-__all__ = ["align", "kabsch_distance"]
+__all__ = ["align", "internal_motions", "kabsch_distance"]
 
 
 def kabsch_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -58,3 +58,18 @@ def kabsch_distance(a, b, mask=None) -> np.ndarray:
         return distances.mean(-1)
     mask = np.asarray(mask, bool)
     return np.where(mask, distances, 0).sum(-1) / np.maximum(mask.sum(-1), 1)
+
+
+def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarray:
+    """Orthonormal columns (3n, 3n − 6) that contain no translation or rotation; 3n − 5 of a linear molecule.
+
+    Args:
+        positions: (n, 3) Å.
+        root_mass: (3n,) √amu where motions are mass-weighted.
+    """
+    centered = np.asarray(positions, float) - np.mean(positions, axis=0)
+    shifts = np.tile(np.eye(3), (len(centered), 1))
+    turns = np.stack([np.cross(axis, centered).ravel() for axis in np.eye(3)], axis=1)
+    rigid = np.concatenate([shifts, turns], axis=1) * np.broadcast_to(root_mass, len(shifts))[:, None]
+    vectors, sizes, _ = np.linalg.svd(rigid)
+    return vectors[:, (sizes > 1e-6 * sizes[0]).sum() :]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jphys.reliability.alignment import align, kabsch_distance
+from jphys.alignment import align, kabsch_distance
 
 
 def points(kind, rng):

@@ -1,0 +1,310 @@
+"""Minimum-energy paths between pairs of structures, all images of many bands in one compiled loop."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jphys import lanes
+from jphys.bfgs import SIZES, Bfgs, bfgs_stepper
+from jphys.coordinates import Freedom, to_rows
+from jphys.derivatives import energy_function
+from jphys.evaluation import energies
+from jphys.graph import Graph, bonds_of, with_edges_within, with_positions
+from jphys.lanes import Stepper
+from jphys.md.fire import Fire, fire_stepper
+from jphys.md.relaxing import relax
+from jphys.models.potential import Potential
+from jphys.paths.bands import Given, band_stepper
+from jphys.paths.interpolation import idpp, straight
+from jphys.relaxation import SKIN, STATUS, check_fixed, check_request, free_rows, reach
+from jphys.shapes import rung
+
+__all__ = ["Paths", "neb"]
+
+Method = Literal["auto", "fire", "bfgs"]
+Start = Literal["idpp", "linear"]
+CLIMB_BELOW = 0.5
+"""eV/Å across the path, below which the highest image begins to climb."""
+FIRST_TRY = 40
+"""Steps of BFGS, after which "auto" begins a band anew with FIRE."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """m bands of k images and two ends each, in the order given."""
+
+    images: list[list[Graph]]  # m of k + 2
+    energies: np.ndarray  # (m, k + 2) eV, float64
+    fmax: np.ndarray  # (m,) eV/Å, largest force on an atom of a band, springs and climbing counted
+    status: np.ndarray  # (m,) "converged", "max_steps" or "nonfinite"
+    n_steps: np.ndarray  # (m,) steps taken; each evaluates every image once
+    method: np.ndarray  # (m,) the minimiser by which each ended, "fire" or "bfgs"
+
+    @property
+    def converged(self) -> np.ndarray:
+        """(m,) bool."""
+        return self.status == "converged"
+
+    @property
+    def peak(self) -> np.ndarray:
+        """(m,) the image of highest energy; 0 or k + 1 where a path goes over no barrier."""
+        return np.argmax(self.energies, axis=1)
+
+    @property
+    def barrier(self) -> np.ndarray:
+        """(m,) eV from the first structure to the highest image."""
+        return self.energies.max(axis=1) - self.energies[:, 0]
+
+    @property
+    def reverse_barrier(self) -> np.ndarray:
+        """(m,) eV from the last structure to the highest image."""
+        return self.energies.max(axis=1) - self.energies[:, -1]
+
+    @property
+    def saddle(self) -> list[Graph]:
+        """The highest image of each path."""
+        return [chain[peak] for chain, peak in zip(self.images, self.peak)]
+
+
+def neb(
+    potential,
+    params,
+    bands: Sequence[Sequence[Graph]],
+    *,
+    images: int = 7,
+    fmax: float = 0.05,
+    max_steps: int = 500,
+    climb: bool = True,
+    spring: float = 0.3,
+    start: Start = "idpp",
+    relax_ends: bool = False,
+    method: Method = "auto",
+    fixed: Sequence | None = None,
+    fire: Fire | None = None,
+    bfgs: Bfgs | None = None,
+    n_lanes: int = 8,
+    progress: bool = False,
+) -> Paths:
+    """Climbing-image nudged elastic bands (`jphys.paths.bands`), many at once in one compiled loop.
+
+    All images of all bands that move are one evaluation of forces; a band that has converged makes room for
+    the next. One minimiser state serves all images of a band.
+
+    Args:
+        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
+        params: its parameters.
+        bands: of each path its two ends, or a whole first guess of ends and `images` images, graphs of one
+            structure with the same atoms in the same order. For molecules the last is laid on the first; in
+            cells atoms go to the nearest image of their goal.
+        images: between the ends.
+        fmax: eV/Å; a band has converged when no atom of any image feels more.
+        max_steps: steps after which a band is given up.
+        climb: let the highest image climb to the saddle point, once the band is near its path.
+        spring: stiffness k of the springs along the path, eV/Å².
+        start: images at interpolated distances (`idpp`) or on straight lines, where only ends are given.
+        relax_ends: bring the ends to rest first, to `fmax`; otherwise they stay as they are.
+        method: "fire"; "bfgs", which begins with the prior's Hessian of each image and takes a fifth of the
+            steps, but loses one band in six, since forces along a path have no energy; "auto", which takes it
+            for a Potential and molecules, and FIRE where it has not converged after 40 steps.
+        fixed: for each path None or (n,) bool, atoms that stay where they are.
+        fire, bfgs: settings of the minimisers.
+        n_lanes: bands advanced at once.
+        progress: show a progress bar.
+
+    Returns:
+        Paths.
+
+    Raises:
+        ValueError: a band of one graph or of another number of images, ends with other elements, another
+            order of atoms, other bonds or another cell, too few images, a spring, threshold or number that
+            is not positive, an unknown method or start, more than 512 atoms in all images for BFGS.
+    """
+    bands = [list(band) for band in bands]
+    _check_numbers(images, spring, method, start)
+    _check_bands(potential, bands, images)
+    ends = [graph for band in bands for graph in (band[0], band[-1])]
+    check_request(potential, ends, fmaxes=(fmax,), max_steps=max_steps, n_lanes=n_lanes)
+    held = check_fixed(fixed, [band[0] for band in bands])
+    if relax_ends and bands:
+        settings = {"fmax": fmax, "max_steps": max_steps, "progress": progress}
+        both = [one for one in held for _ in range(2)]
+        ends = relax(potential, params, ends, fixed=both, **settings).graphs
+    guesses = [_guess(band, ends[2 * i : 2 * i + 2], images, start, held[i]) for i, band in enumerate(bands)]
+    plan = _plan(potential, guesses, images, method, fire, bfgs, max_steps)
+    settings = {"spring": spring, "climb_below": CLIMB_BELOW if climb else 0.0}
+    settings |= {"fmaxes": (fmax,), "n_lanes": n_lanes}
+    found = [Band(guess) for guess in guesses]
+    with tqdm(total=len(bands), desc="neb", leave=None, disable=not progress) as bar:
+        for stepper, steps in plan:
+            left = [i for i, band in enumerate(found) if band.status != lanes.CONVERGED]
+            bar.update(len(bands) - len(left) - bar.n)
+            again = [Band(guesses[i], n_steps=found[i].n_steps) for i in left]
+            own = [held[i] for i in left]
+            moved = _run(stepper, potential, params, again, own, bar, max_steps=steps, **settings)
+            for i, band in zip(left, moved):
+                found[i] = band
+    return _collect(energy_function(potential), params, found, images)
+
+
+def _check_numbers(images: int, spring: float, method: str, start: str) -> None:
+    if images < 1:
+        raise ValueError(f"images must be at least 1, got {images}")
+    if not 0 < spring < np.inf:
+        raise ValueError(f"spring must be positive and finite, got {spring}")
+    for name, value, known in (("method", method, Method), ("start", start, Start)):
+        if value not in get_args(known):
+            raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+
+
+def _check_bands(potential, bands: list[list[Graph]], images: int) -> None:
+    bonded = isinstance(potential, Potential) and potential.needs_bonds
+    for i, band in enumerate(bands):
+        if not all(isinstance(graph, Graph) for graph in band) or len(band) not in (2, images + 2):
+            kinds = ", ".join(sorted({type(graph).__name__ for graph in band}))
+            wanted = f"2 or images + 2 = {images + 2}"
+            raise ValueError(f"bands must hold {wanted} Graph each, got {len(band)} {kinds} in band {i}")
+        for number, graph in enumerate(band):
+            different = _difference(band[0], graph, bonded)
+            if different:
+                rule = "the same atoms in the same order, with one cell"
+                raise ValueError(f"bands must have {rule}, got {different} in graph {number} of band {i}")
+
+
+def _difference(first: Graph, other: Graph, bonded: bool) -> str | None:
+    """What two images of one path may not differ in, where they do."""
+    a, b = (np.asarray(graph.nodes.species) for graph in (first, other))
+    if not np.array_equal(a, b):
+        return "another order of atoms" if sorted(a) == sorted(b) else "other atoms"
+    if not np.array_equal(first.globals.cell, other.globals.cell):
+        return "another cell"
+    if bonded and not np.array_equal(bonds_of(first), bonds_of(other)):
+        return "other bonds, which this potential would feel all at once,"
+    return None
+
+
+def _guess(band: list[Graph], ends: list[Graph], images: int, start: Start, held: np.ndarray) -> list[Graph]:
+    """All graphs at the beginning, with the edges of the first end; numpy."""
+    first, last = (np.asarray(graph.nodes.positions) for graph in ends)
+    where = {"cell": np.asarray(band[0].globals.cell[0], float), "fixed": held}
+    if len(band) == 2:
+        places = straight(first, last, images, **where)
+        if start == "idpp":
+            places = idpp(places, **where)
+    else:  # as it is, but for rigid motions and atoms that were wrapped from one image to the next
+        given = [first, *(np.asarray(graph.nodes.positions) for graph in band[1:-1]), last]
+        places = given[:1]
+        for place in given[1:]:
+            places.append(straight(places[-1], place, 0, **where)[-1])
+    whole = jax.tree.map(np.asarray, ends[0])
+    return [with_positions(whole, place.astype(first.dtype)) for place in places]
+
+
+def _plan(
+    potential, guesses, images: int, method: Method, fire: Fire | None, bfgs: Bfgs | None, max_steps: int
+) -> list[tuple[Stepper, int]]:
+    """The minimisers in turn, and after how many steps of a band each ends."""
+    by_fire = band_stepper(fire_stepper(fire or Fire()), images), max_steps
+    largest = images * max((len(guess[0].nodes.species) for guess in guesses), default=0)
+    if method == "auto":
+        cells = any(np.asarray(guess[0].globals.cell).any() for guess in guesses)
+        if cells or largest > SIZES[-1] or not isinstance(potential, Potential):
+            return [by_fire]
+    elif method == "fire":
+        return [by_fire]
+    if largest > SIZES[-1]:
+        raise ValueError(
+            f"bands must have at most {SIZES[-1]} atoms in all images for bfgs, got {largest}: take fire"
+        )
+    bfgs = bfgs or Bfgs()
+    by_bfgs = band_stepper(bfgs_stepper(bfgs), images, bfgs)
+    if method == "bfgs":
+        return [(by_bfgs, max_steps)]
+    return [(by_bfgs, min(FIRST_TRY, max_steps)), by_fire]
+
+
+@dataclasses.dataclass
+class Band:
+    """Where a band is: all its graphs, both ends with them, and what is known there."""
+
+    graphs: list[Graph]
+    fmax: float = np.inf
+    n_steps: int = 0
+    status: int = 0
+    method: str = ""
+
+    def moved(self, places: np.ndarray) -> list[Graph]:
+        """The graphs with the inner ones at other positions (k, n, 3)."""
+        inner = [with_positions(graph, place) for graph, place in zip(self.graphs[1:-1], places)]
+        return [self.graphs[0], *inner, self.graphs[-1]]
+
+
+def _run(stepper, potential, params, bands: list[Band], held, bar: tqdm, *, max_steps, **settings):
+    """Advance every band to its end; images that outgrow their edges go on with new ones."""
+    if not bands:
+        return bands
+    energy, going, given = energy_function(potential), np.arange(len(bands)), None
+    spring, climb_below = settings.pop("spring"), settings.pop("climb_below")
+    firsts = [band.graphs[0] for band in bands]
+    n_atoms = np.array([len(graph.nodes.species) for graph in firsts])
+    cutoff, margin = reach(potential, firsts)
+    freedom = Freedom(free_rows(firsts, held, relax_cell=False), n_atoms, cutoff, margin)
+    how = {"again": np.zeros(len(bands), bool), "relax_cell": False, "freedom": freedom}
+    while len(going):
+        for i in going[np.isfinite(margin[going])]:
+            bands[i].graphs = _with_edges(bands[i].graphs, float(cutoff[i]) + SKIN, firsts[i])
+        given = _given(energy, params, bands, spring, climb_below) if given is None else given
+        taken = np.array([band.n_steps for band in bands])
+        inner = [graph for band in bands for graph in band.graphs[1:-1]]
+        how |= {"chosen": going, "max_steps": max_steps - taken, "given": given}
+        bank, fmax = lanes.run(stepper, energy, params, inner, bar=bar, **how, **settings)
+        for i in going:
+            places = bank.rows[i, 0].reshape(stepper.images, -1, 3)[:, : n_atoms[i]]
+            steps, status = int(bank.n_steps[i, 0]), int(bank.status[i, 0])
+            bands[i] = Band(
+                bands[i].moved(places), float(fmax[i, 0]), int(taken[i]) + steps, status, stepper.name
+            )
+            if status == lanes.OUTDATED and not steps:
+                raise ValueError(
+                    f"max_step must be small beside {SKIN} Å: one step outran the edges of band {i}"
+                )
+        going = np.array([i for i in going if bands[i].status == lanes.OUTDATED], int)
+        bar.update(-len(going))
+    return bands
+
+
+def _with_edges(graphs: list[Graph], cutoff: float, bonds: Graph) -> list[Graph]:
+    """The graphs with the edges of their places, unless those are not finite."""
+    return [with_edges_within(graph, cutoff, bonds_of=bonds) if _finite(graph) else graph for graph in graphs]
+
+
+def _finite(graph: Graph) -> bool:
+    return bool(np.isfinite(graph.nodes.positions).all())
+
+
+def _given(energy, params, bands: list[Band], spring: float, climb_below: float) -> Given:
+    """What all the bands hang between (m, …)."""
+    ends = [band.graphs[end] for band in bands for end in (0, -1)]
+    n_rows = rung(max(len(graph.nodes.species) for graph in ends), 32)
+    rows = np.stack([to_rows(graph.nodes.positions, n_rows, False) for graph in ends])
+    every = np.ones(len(bands), rows.dtype)
+    heights = energies(energy, params, ends).astype(rows.dtype)
+    return Given(rows.reshape(-1, 2, n_rows, 3), heights.reshape(-1, 2), spring * every, climb_below * every)
+
+
+def _collect(energy, params, bands: list[Band], images: int) -> Paths:
+    """What came of all bands."""
+    flat = [graph for band in bands for graph in band.graphs]
+    finite = np.array([_finite(graph) for graph in flat], bool)
+    heights = np.where(finite, energies(energy, params, flat), np.nan)
+    return Paths(
+        images=[band.graphs for band in bands],
+        energies=heights.reshape(len(bands), images + 2),
+        fmax=np.array([band.fmax for band in bands]),
+        status=np.array([STATUS[band.status] for band in bands], str),
+        n_steps=np.array([band.n_steps for band in bands], int),
+        method=np.array([band.method for band in bands], str),
+    )

@@ -1,0 +1,122 @@
+"""Forces on bands beside those of ASE, and first guesses of paths."""
+
+import ase.mep
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from jphys.paths import band_force, idpp, straight
+from jphys.paths.bands import Given
+
+
+def random_band(rng, images=5, n=4):
+    """Positions (images + 2, n, 3), energies and forces of a rough path."""
+    positions = np.linspace(0, 1, images + 2)[:, None, None] * rng.normal(size=(n, 3))
+    positions += 0.1 * rng.normal(size=positions.shape)
+    return positions, rng.normal(size=len(positions)), rng.normal(size=positions.shape)
+
+
+def forces_of_ase(positions, energies, forces, spring, climb):
+    chain = []
+    for place, energy, force in zip(positions, energies, forces):
+        atoms = Atoms("C" * len(place), place)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=force)
+        chain.append(atoms)
+    band = ase.mep.NEB(chain, k=spring, climb=climb, method="improvedtangent")
+    return band.get_forces().reshape(len(chain) - 2, -1, 3)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("climb", [False, True])
+def test_forces_are_those_of_ase(rng, climb):
+    for _ in range(20):
+        positions, energies, forces = random_band(rng)
+        energies[[0, -1]] -= 5.0  # a peak between them
+        ends, inner = positions[[0, -1]], slice(1, -1)
+        given = Given(ends, energies[[0, -1]], 0.7, 1e3 if climb else 0.0)
+        found = band_force(
+            given, positions[inner].reshape(-1, 3), energies[inner], forces[inner].reshape(-1, 3)
+        )
+        expected = forces_of_ase(positions, energies, forces, 0.7, climb)
+        np.testing.assert_allclose(np.reshape(found, expected.shape), expected, atol=1e-10)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_highest_image_waits_until_the_band_is_near_its_path_and_never_climbs_past_an_end(rng):
+    positions, energies, forces = random_band(rng)
+    energies[3] = 9.0
+    inner = [x[1:-1].reshape(-1, 3) for x in (positions, forces)]
+    resting, climbing = (
+        band_force(
+            Given(positions[[0, -1]], energies[[0, -1]], 0.7, limit), inner[0], energies[1:-1], inner[1]
+        )
+        for limit in (0.1, 1e3)
+    )
+    changed = np.abs(np.reshape(resting - climbing, (5, -1))).max(axis=1) > 1e-9
+    np.testing.assert_array_equal(changed, np.arange(5) == 2)
+    uphill = Given(positions[[0, -1]], jnp.array([0.0, 10.0]), 0.7, 1e3)
+    calm = uphill._replace(climb_below=0.0)
+    arguments = (inner[0], energies[1:-1], inner[1])
+    np.testing.assert_array_equal(band_force(uphill, *arguments), band_force(calm, *arguments))
+
+
+def test_images_in_one_place_or_of_one_energy_have_finite_forces():
+    flat = Given(np.zeros((2, 2, 3)), np.zeros(2), 1.0, 1e3)
+    found = band_force(flat, jnp.zeros((6, 3)), jnp.zeros(3), jnp.ones((6, 3)))
+    assert np.isfinite(found).all()
+
+
+def test_a_straight_path_has_no_rigid_motion(rng):
+    start = molecule("CH3OH").positions
+    turned = start @ np.linalg.qr(rng.normal(size=(3, 3)))[0] * 1.0
+    if np.linalg.det(np.linalg.lstsq(start, turned, rcond=None)[0]) < 0:
+        turned = -turned
+    chain = straight(start, turned + 3.0, 3)
+    assert chain.shape == (5, 6, 3) and np.ptp(chain, axis=0).max() < 1e-10
+    held = straight(start, turned + 3.0, 3, fixed=np.arange(6) == 0)
+    np.testing.assert_allclose(held[-1], turned + 3.0)
+
+
+def test_atoms_cross_the_boundary_of_a_cell():
+    cell = np.diag([4.0, 4.0, 9.0])
+    chain = straight([[3.8, 0, 0], [1, 1, 1]], [[0.2, 0, 0], [1, 1, 1]], 1, cell=cell)
+    np.testing.assert_allclose(chain[:, 0, 0], [3.8, 4.0, 4.2])
+    np.testing.assert_allclose(idpp(chain, cell=cell)[[0, -1]], chain[[0, -1]])
+
+
+def distances(chain):
+    apart = chain[:, :, None] - chain[:, None]
+    return np.linalg.norm(apart, axis=-1) + 9 * np.eye(chain.shape[1])
+
+
+def test_atoms_go_around_each_other():
+    """The hydrogens of methanol exchange places: on straight lines they meet."""
+    start = molecule("CH3OH").positions
+    goal = start[[0, 1, 2, 3, 5, 4]]
+    chain = straight(start, goal, 5, fixed=np.arange(6) < 2)
+    assert distances(chain).min() < 0.3
+    around = idpp(chain, fixed=np.arange(6) < 2)
+    assert distances(around).min() > 0.9
+    np.testing.assert_array_equal(around[:, :2], chain[:, :2])
+    np.testing.assert_array_equal(around[[0, -1]], chain[[0, -1]])
+
+
+def test_distances_are_interpolated_as_ase_does():
+    """Of an adatom that hops: the path of ASE, which adds springs, within 0.15 Å."""
+    slab = fcc100("Al", size=(3, 3, 2))
+    add_adsorbate(slab, "Au", 1.7, "hollow")
+    slab.center(axis=2, vacuum=4.0)
+    other = slab.copy()
+    other.positions[-1, 0] += slab.cell[0, 0] / 3
+    chain = [slab.copy() for _ in range(4)] + [other]
+    band = ase.mep.NEB(chain, method="improvedtangent")
+    band.interpolate(mic=True)
+    band.idpp_interpolate(traj=None, log=None, fmax=1e-3, mic=True)
+    path = straight(slab.positions, other.positions, 3, cell=slab.cell.array)
+    found = idpp(path, cell=slab.cell.array)
+    expected = np.array([atoms.positions for atoms in chain])
+    assert np.linalg.norm(found - path, axis=-1).max() > 0.05
+    assert np.linalg.norm(found - expected, axis=-1).max() < 0.15
