@@ -1,5 +1,5 @@
-"""What relaxation and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers; where
-minimisers end, whether the total energy stays, and what it takes to find the edges of a graph.
+"""What relaxation, paths and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers;
+where minimisers end, whether the total energy stays, and what it takes to find the edges of a graph.
 
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
@@ -21,6 +21,7 @@ import bench_dynamics
 import bench_memory
 import bench_minima
 import bench_neighbors
+import bench_paths
 import bench_relaxation
 import bench_systems
 import numpy as np
@@ -33,11 +34,12 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
 
-Part = Literal["relaxation", "minima", "dynamics", "memory", "conservation", "neighbors"]
+Part = Literal["relaxation", "minima", "paths", "dynamics", "memory", "conservation", "neighbors"]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
 PARTS = {
     "relaxation": bench_relaxation,
     "minima": bench_minima,
+    "paths": bench_paths,
     "dynamics": bench_dynamics,
     "memory": bench_memory,
     "conservation": bench_conservation,
@@ -63,6 +65,10 @@ class BenchConfig:
     """Random ones of them that an ASE loop relaxes per round, other ones in each."""
     minima: int = 512
     """Random molecules of the shipped QM9 subset whose minima by two methods are compared."""
+    bands: int = 32
+    """Pairs of conformers between which paths are found in one call."""
+    ase_bands: int = 2
+    """Random ones of them that an ASE loop does per round."""
     noise: float = 0.1
     """Å, normal distribution: how far atoms are moved from their minimum first."""
     fmax: float = 0.01
@@ -100,6 +106,8 @@ class BenchConfig:
             "molecules",
             "minima",
             "ase_molecules",
+            "bands",
+            "ase_bands",
             "steps",
             "sizes",
             "memory_sizes",
@@ -115,8 +123,9 @@ class BenchConfig:
             raise ValueError(f"time_steps must be from above 0 to 5 fs, got {self.time_steps}")
         if not self.picoseconds > 0:
             raise ValueError(f"picoseconds must be positive, got {self.picoseconds}")
-        if self.ase_molecules > self.molecules:
-            raise ValueError(f"ase_molecules must be at most {self.molecules}, got {self.ase_molecules}")
+        for name, all_of_them in (("ase_molecules", self.molecules), ("ase_bands", self.bands)):
+            if getattr(self, name) > all_of_them:
+                raise ValueError(f"{name} must be at most {all_of_them}, got {getattr(self, name)}")
         most = len(qm9.load_small())
         for name in ("molecules", "minima"):
             if getattr(self, name) > most:

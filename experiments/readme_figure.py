@@ -17,8 +17,8 @@ import numpy as np
 import tyro
 
 from jphys import checkpoint, figures
-from jphys.data import qm9, splits, structures
 from jphys.alignment import kabsch_distance
+from jphys.data import qm9, splits, structures
 from jphys.reliability.recovery import load_recovery
 
 LABELS = {"energy-only": "energies only", "paper": "the paper's objective", "physics": "jphys"}

@@ -6,7 +6,7 @@ neighbour, image i feels
 
     F_i − (F_i·τ_i) τ_i + k (|R_{i+1} − R_i| − |R_i − R_{i−1}|) τ_i,
 
-and the highest one, once it climbs, F_i − 2 (F_i·τ_i) τ_i without springs.
+and the highest one, where it climbs, F_i − 2 (F_i·τ_i) τ_i without springs.
 """
 
 import functools
@@ -32,7 +32,7 @@ class Given(NamedTuple):
     ends: Any  # (2, rows, 3) Å, the first and the last structure, zeros beyond the atoms
     energies: Any  # (2,) eV
     spring: Any  # () eV/Å²
-    climb_below: Any  # () eV/Å; the highest image climbs once no image feels more across the path
+    climb_below: Any  # () eV/Å; the highest image climbs while no image feels more across the path
 
 
 def tangents(positions, energies):
@@ -74,9 +74,9 @@ def band_force(given: Given, positions, energies, forces):
     lengths = _length(chain[1:] - chain[:-1])
     pull = given.spring * (lengths[1:] - lengths[:-1])
     highest = jnp.argmax(energies)
-    ready = jnp.max(jnp.linalg.norm(across, axis=-1)) < given.climb_below
     peak = energies[highest] > jnp.max(given.energies)
-    climbs = (jnp.arange(len(energies)) == highest) & ready & peak
+    ready = jnp.max(jnp.linalg.norm(across, axis=-1)) < given.climb_below
+    climbs = (jnp.arange(len(energies)) == highest) & peak & ready
     pull = jnp.where(climbs, -along, pull)
     return (across + _by_image(pull) * tangent).reshape(positions.shape)
 

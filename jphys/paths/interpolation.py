@@ -42,7 +42,7 @@ def straight(first, last, images: int, *, cell=None, fixed=None) -> np.ndarray:
     return first + part[:, None, None] * way
 
 
-def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 60) -> np.ndarray:
+def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 200) -> np.ndarray:
     """The images (k + 2, n, 3) Å of a straight path, moved to where their distances are interpolated.
 
     Distances of a cell are those that are shortest on the straight path. Both ends and fixed atoms stay.

@@ -8,29 +8,28 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jphys import lanes
 from jphys.bfgs import SIZES, Bfgs, bfgs_stepper
-from jphys.coordinates import Freedom, to_rows
 from jphys.derivatives import energy_function
 from jphys.evaluation import energies
-from jphys.graph import Graph, bonds_of, with_edges_within, with_positions
-from jphys.lanes import Stepper
+from jphys.graph import Graph, bonds_of, with_positions
 from jphys.md.fire import Fire, fire_stepper
 from jphys.md.relaxing import relax
 from jphys.models.potential import Potential
-from jphys.paths.bands import Given, band_stepper
+from jphys.paths.bands import band_stepper
 from jphys.paths.interpolation import idpp, straight
-from jphys.relaxation import SKIN, STATUS, check_fixed, check_request, free_rows, reach
-from jphys.shapes import rung
+from jphys.paths.searching import Band, Search, Stage, is_finite
+from jphys.relaxation import STATUS, check_fixed, check_request
 
 __all__ = ["Paths", "neb"]
 
 Method = Literal["auto", "fire", "bfgs"]
 Start = Literal["idpp", "linear"]
+ROUGH = 0.3
+"""eV/Å, to which a band is brought without climbing before BFGS."""
 CLIMB_BELOW = 0.5
-"""eV/Å across the path, below which the highest image begins to climb."""
-FIRST_TRY = 40
-"""Steps of BFGS, after which "auto" begins a band anew with FIRE."""
+"""eV/Å across the path, below which the highest image climbs by FIRE."""
+FIRST_TRY = 30
+"""Steps of BFGS, after which "auto" begins a band anew by FIRE alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +107,9 @@ def neb(
         start: images at interpolated distances (`idpp`) or on straight lines, where only ends are given.
         relax_ends: bring the ends to rest first, to `fmax`; otherwise they stay as they are.
         method: "fire"; "bfgs", which begins with the prior's Hessian of each image and takes a fifth of the
-            steps, but loses one band in six, since forces along a path have no energy; "auto", which takes it
-            for a Potential and molecules, and FIRE where it has not converged after 40 steps.
+            steps, but loses one band in five, since forces along a path have no energy; "auto": for molecules
+            on a Potential FIRE to 0.3 eV/Å, then BFGS, and all by FIRE where that has not converged after 30
+            steps; FIRE for all others.
         fixed: for each path None or (n,) bool, atoms that stay where they are.
         fire, bfgs: settings of the minimisers.
         n_lanes: bands advanced at once.
@@ -134,19 +134,17 @@ def neb(
         both = [one for one in held for _ in range(2)]
         ends = relax(potential, params, ends, fixed=both, **settings).graphs
     guesses = [_guess(band, ends[2 * i : 2 * i + 2], images, start, held[i]) for i, band in enumerate(bands)]
-    plan = _plan(potential, guesses, images, method, fire, bfgs, max_steps)
-    settings = {"spring": spring, "climb_below": CLIMB_BELOW if climb else 0.0}
-    settings |= {"fmaxes": (fmax,), "n_lanes": n_lanes}
-    found = [Band(guess) for guess in guesses]
+    attempts = _attempts(potential, guesses, images, method, fire, bfgs, fmax, climb, max_steps)
+    starts = [Band(guess, fixed) for guess, fixed in zip(guesses, held)]
+    found, search = list(starts), Search(potential, params, spring, max_steps, n_lanes)
     with tqdm(total=len(bands), desc="neb", leave=None, disable=not progress) as bar:
-        for stepper, steps in plan:
-            left = [i for i, band in enumerate(found) if band.status != lanes.CONVERGED]
+        for stages in attempts:
+            left = [i for i, band in enumerate(found) if not band.converged and band.n_steps < max_steps]
+            anew = [dataclasses.replace(starts[i], n_steps=found[i].n_steps) for i in left]
             bar.update(len(bands) - len(left) - bar.n)
-            again = [Band(guesses[i], n_steps=found[i].n_steps) for i in left]
-            own = [held[i] for i in left]
-            moved = _run(stepper, potential, params, again, own, bar, max_steps=steps, **settings)
-            for i, band in zip(left, moved):
+            for i, band in zip(left, search.attempt(stages, anew)):
                 found[i] = band
+        bar.update(len(bands) - bar.n)
     return _collect(energy_function(potential), params, found, images)
 
 
@@ -203,102 +201,45 @@ def _guess(band: list[Graph], ends: list[Graph], images: int, start: Start, held
     return [with_positions(whole, place.astype(first.dtype)) for place in places]
 
 
-def _plan(
-    potential, guesses, images: int, method: Method, fire: Fire | None, bfgs: Bfgs | None, max_steps: int
-) -> list[tuple[Stepper, int]]:
-    """The minimisers in turn, and after how many steps of a band each ends."""
-    by_fire = band_stepper(fire_stepper(fire or Fire()), images), max_steps
+def _attempts(
+    potential,
+    guesses,
+    images: int,
+    method: Method,
+    fire: Fire | None,
+    bfgs: Bfgs | None,
+    fmax: float,
+    climb: bool,
+    max_steps: int,
+) -> list[list[Stage]]:
+    """Ways to bring a band to its path, the next for those that the one before does not.
+
+    BFGS learns from differences of forces: an image that begins and ceases to climb would teach it nonsense,
+    and far from the path it goes astray. So a band is brought near first, then its highest image climbs on.
+    """
+    by_fire = band_stepper(fire_stepper(fire or Fire()), images)
+    in_turns, always = (CLIMB_BELOW, np.inf) if climb else (0.0, 0.0)
+    alone = [Stage(by_fire, fmax, max_steps, in_turns)]
     largest = images * max((len(guess[0].nodes.species) for guess in guesses), default=0)
-    if method == "auto":
-        cells = any(np.asarray(guess[0].globals.cell).any() for guess in guesses)
-        if cells or largest > SIZES[-1] or not isinstance(potential, Potential):
-            return [by_fire]
-    elif method == "fire":
-        return [by_fire]
+    cells = any(np.asarray(guess[0].globals.cell).any() for guess in guesses)
+    molecules = isinstance(potential, Potential) and not cells and largest <= SIZES[-1]
+    if method == "fire" or (method == "auto" and not molecules):
+        return [alone]
     if largest > SIZES[-1]:
         raise ValueError(
             f"bands must have at most {SIZES[-1]} atoms in all images for bfgs, got {largest}: take fire"
         )
-    bfgs = bfgs or Bfgs()
+    bfgs, near = bfgs or Bfgs(), max(fmax, ROUGH)
     by_bfgs = band_stepper(bfgs_stepper(bfgs), images, bfgs)
     if method == "bfgs":
-        return [(by_bfgs, max_steps)]
-    return [(by_bfgs, min(FIRST_TRY, max_steps)), by_fire]
-
-
-@dataclasses.dataclass
-class Band:
-    """Where a band is: all its graphs, both ends with them, and what is known there."""
-
-    graphs: list[Graph]
-    fmax: float = np.inf
-    n_steps: int = 0
-    status: int = 0
-    method: str = ""
-
-    def moved(self, places: np.ndarray) -> list[Graph]:
-        """The graphs with the inner ones at other positions (k, n, 3)."""
-        inner = [with_positions(graph, place) for graph, place in zip(self.graphs[1:-1], places)]
-        return [self.graphs[0], *inner, self.graphs[-1]]
-
-
-def _run(stepper, potential, params, bands: list[Band], held, bar: tqdm, *, max_steps, **settings):
-    """Advance every band to its end; images that outgrow their edges go on with new ones."""
-    if not bands:
-        return bands
-    energy, going, given = energy_function(potential), np.arange(len(bands)), None
-    spring, climb_below = settings.pop("spring"), settings.pop("climb_below")
-    firsts = [band.graphs[0] for band in bands]
-    n_atoms = np.array([len(graph.nodes.species) for graph in firsts])
-    cutoff, margin = reach(potential, firsts)
-    freedom = Freedom(free_rows(firsts, held, relax_cell=False), n_atoms, cutoff, margin)
-    how = {"again": np.zeros(len(bands), bool), "relax_cell": False, "freedom": freedom}
-    while len(going):
-        for i in going[np.isfinite(margin[going])]:
-            bands[i].graphs = _with_edges(bands[i].graphs, float(cutoff[i]) + SKIN, firsts[i])
-        given = _given(energy, params, bands, spring, climb_below) if given is None else given
-        taken = np.array([band.n_steps for band in bands])
-        inner = [graph for band in bands for graph in band.graphs[1:-1]]
-        how |= {"chosen": going, "max_steps": max_steps - taken, "given": given}
-        bank, fmax = lanes.run(stepper, energy, params, inner, bar=bar, **how, **settings)
-        for i in going:
-            places = bank.rows[i, 0].reshape(stepper.images, -1, 3)[:, : n_atoms[i]]
-            steps, status = int(bank.n_steps[i, 0]), int(bank.status[i, 0])
-            bands[i] = Band(
-                bands[i].moved(places), float(fmax[i, 0]), int(taken[i]) + steps, status, stepper.name
-            )
-            if status == lanes.OUTDATED and not steps:
-                raise ValueError(
-                    f"max_step must be small beside {SKIN} Å: one step outran the edges of band {i}"
-                )
-        going = np.array([i for i in going if bands[i].status == lanes.OUTDATED], int)
-        bar.update(-len(going))
-    return bands
-
-
-def _with_edges(graphs: list[Graph], cutoff: float, bonds: Graph) -> list[Graph]:
-    """The graphs with the edges of their places, unless those are not finite."""
-    return [with_edges_within(graph, cutoff, bonds_of=bonds) if _finite(graph) else graph for graph in graphs]
-
-
-def _finite(graph: Graph) -> bool:
-    return bool(np.isfinite(graph.nodes.positions).all())
-
-
-def _given(energy, params, bands: list[Band], spring: float, climb_below: float) -> Given:
-    """What all the bands hang between (m, …)."""
-    ends = [band.graphs[end] for band in bands for end in (0, -1)]
-    n_rows = rung(max(len(graph.nodes.species) for graph in ends), 32)
-    rows = np.stack([to_rows(graph.nodes.positions, n_rows, False) for graph in ends])
-    every = np.ones(len(bands), rows.dtype)
-    heights = energies(energy, params, ends).astype(rows.dtype)
-    return Given(rows.reshape(-1, 2, n_rows, 3), heights.reshape(-1, 2), spring * every, climb_below * every)
+        return [[Stage(by_bfgs, near, max_steps, 0.0), Stage(by_bfgs, fmax, max_steps, always)]]
+    return [[Stage(by_fire, near, max_steps, 0.0), Stage(by_bfgs, fmax, FIRST_TRY, always)], alone]
 
 
 def _collect(energy, params, bands: list[Band], images: int) -> Paths:
     """What came of all bands."""
     flat = [graph for band in bands for graph in band.graphs]
-    finite = np.array([_finite(graph) for graph in flat], bool)
+    finite = np.array([is_finite(graph) for graph in flat], bool)
     heights = np.where(finite, energies(energy, params, flat), np.nan)
     return Paths(
         images=[band.graphs for band in bands],

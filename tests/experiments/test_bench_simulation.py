@@ -15,6 +15,7 @@ from ase.neighborlist import neighbor_list
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "bench_simulation.py"
 SHORT = ["--rounds", "1", "--molecules", "3", "--ase-molecules", "2", "--minima", "2"]
+SHORT += ["--bands", "2", "--ase-bands", "1"]
 SHORT += ["--fmax", "1.0", "--max-steps", "3"]
 TINY = ["--systems", "liquid", "--sizes", "100", "300", "--steps", "2", "--memory-sizes", "100", "300"]
 BRIEF = ["--conserving", "1", "--time-steps", "1", "0.5", "--picoseconds", "0.1"]
@@ -56,7 +57,12 @@ def test_every_part_is_measured(tmp_path):
     for row in found["minima"]["rows"]:
         assert row["converged %, BFGS"] == 100.0 and row["force calls, BFGS"] < row["force calls, FIRE"]
     assert len(found["minima"]["rows"]) == 6
-    for part in ("relaxation", "minima", "dynamics", "memory", "conservation", "neighbors"):
+    assert [row["bands"] for row in found["paths"]["rows"]] == [1, 1, 1]
+    for row in found["paths"]["rows"]:
+        assert (
+            row["converged %"] == row["barrier within 5 meV of ASE's %"] == 100.0 and row["ms per band"] > 0
+        )
+    for part in ("relaxation", "minima", "paths", "dynamics", "memory", "conservation", "neighbors"):
         assert f"**{part}**" in done.stdout
     assert "output" not in found["config"] and str(tmp_path) not in json.dumps(found)
 

@@ -7,12 +7,24 @@ import ase.optimize
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.lj import LennardJones
-from known_surfaces import CUTOFF, EPSILON, ONSET, SIGMA, WELLS, as_potential, at, lennard_jones, muller_brown
+from known_surfaces import (
+    CUTOFF,
+    EPSILON,
+    ONSET,
+    SIGMA,
+    WELLS,
+    as_potential,
+    at,
+    lennard_jones,
+    muller_brown,
+)
 
-from jphys.graph import from_ase
-from jphys.paths import neb
+import jphys
+from jphys import lanes, ops
+from jphys.graph import from_ase, make_graph, with_positions
+from jphys.paths import neb, straight
 
 PASSES = {
     (0, 2): 1.06035,
@@ -106,3 +118,110 @@ def test_a_vacancy_hops_over_the_barrier_that_ase_finds():
     assert found.converged.all() and found.barrier[0] > 0.1
     assert found.barrier[0] == pytest.approx(barrier_of_ase(first, last, lj, 3, 0.02), abs=1e-3)
     assert found.barrier[0] == pytest.approx(found.reverse_barrier[0], abs=1e-3)
+
+
+def test_a_first_guess_is_taken_and_images_that_outgrow_their_edges_get_new_ones(monkeypatch):
+    """The hopping atom takes a detour of 0.8 Å first: farther than edges reach beyond the cutoff."""
+    surface = as_potential(lennard_jones), jnp.float32(EPSILON)
+    first, last = vacancy()
+    graphs = [from_ase(atoms, cutoff=CUTOFF) for atoms in (first, last)]
+    ends = jphys.relax(*surface, graphs, fmax=0.02).graphs
+    chain = straight(*(graph.nodes.positions for graph in ends), 3, cell=first.cell.array)
+    hopping = np.argmax(np.linalg.norm(chain[2] - chain[0], axis=1))
+    chain[1:-1, hopping, 2] += 0.8
+    guess = [with_positions(ends[0], place.astype(np.float32)) for place in chain]
+    direct = neb(*surface, [ends], images=3, fmax=0.02)
+    runs = []
+    run = lanes.run
+    monkeypatch.setattr(lanes, "run", lambda *a, **k: runs.append(1) or run(*a, **k))
+    found = neb(*surface, [guess], images=3, fmax=0.02)
+    assert len(runs) > 2  # one for each stage, and more for new edges
+    assert found.converged.all() and found.barrier[0] == pytest.approx(direct.barrier[0], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def umbrella(pretrained):
+    """Ammonia at rest, its mirror image, and the energy of the flat molecule above it."""
+    start = jphys.relax(*pretrained, [from_ase(molecule("NH3"))], fmax=1e-3)
+    flat = np.array(molecule("NH3").positions)
+    flat[:, 2] = 0.0
+    (above,) = jphys.saddles(*pretrained, [with_positions(start.graphs[0], flat.astype(np.float32))]).energy
+    mirrored = start.graphs[0].nodes.positions * np.float32([1, 1, -1])
+    return start.graphs[0], with_positions(start.graphs[0], mirrored), above - start.energy[0]
+
+
+def test_ammonia_turns_over_through_its_plane(pretrained, umbrella):
+    first, last, height = umbrella
+    found = neb(*pretrained, [(first, last)], progress=True)
+    assert found.converged.all() and found.method.tolist() == ["bfgs"] and found.n_steps[0] < 20
+    assert found.barrier[0] == pytest.approx(height, abs=2e-3) and found.peak[0] == 4
+    np.testing.assert_allclose(found.energies[0], found.energies[0, ::-1], atol=5e-3)
+
+
+def test_what_bfgs_does_not_bring_to_its_path_is_begun_anew_by_fire(pretrained, umbrella, monkeypatch):
+    first, last, height = umbrella
+    monkeypatch.setattr("jphys.paths.nudging.FIRST_TRY", 1)
+    chain = straight(first.nodes.positions, last.nodes.positions, 7)
+    chain[1:-1] += 0.05 * np.random.default_rng(0).normal(size=chain[1:-1].shape)
+    guess = [with_positions(first, place.astype(np.float32)) for place in chain]
+    found = neb(*pretrained, [(first, last), guess])
+    assert found.converged.all() and "fire" in found.method
+    np.testing.assert_allclose(found.barrier, height, atol=5e-3)
+    given_up = neb(*pretrained, [guess], max_steps=3)
+    assert given_up.status.tolist() == ["max_steps"] and given_up.n_steps.tolist() == [3]
+    assert given_up.fmax[0] > 0.05 and not given_up.converged.any()
+
+
+def test_another_call_compiles_nothing(counting):
+    potential, traces = counting(as_potential(muller_brown))
+    bands = [(at(WELLS[a]), at(WELLS[b])) for a, b in PASSES]
+    neb(potential, jnp.float32(1.0), bands, images=4, max_steps=20)
+    traces.clear()
+    neb(potential, jnp.float32(1.1), bands[:2], images=4, max_steps=30, fmax=0.1, spring=2.0, climb=False)
+    assert traces == []
+
+
+def test_nowhere_is_said_and_nothing_gives_nothing():
+    def broken(params, graph):
+        x = ops.sum_over_graphs(graph.nodes.positions[:, 0], graph)
+        return jnp.where(x < 0.2, jnp.nan, muller_brown(params, graph))
+
+    found = neb(
+        broken, jnp.float32(1.0), [(at(WELLS[2]), at((0.9, 0.1))), (at(WELLS[0]), at(WELLS[2]))], images=3
+    )
+    assert found.status[1] == "nonfinite" and np.isnan(found.energies[1]).any()
+    none = neb(muller_brown, jnp.float32(1.0), [])
+    assert none.energies.shape == (0, 9) and not len(none.status) and none.saddle == []
+
+
+WATER, METHANE = (from_ase(molecule(name)) for name in ("H2O", "CH4"))
+
+
+@pytest.mark.parametrize(
+    ("bands", "wrong", "message"),
+    [
+        ([(WATER,)], {}, r"bands must hold 2 or images \+ 2 = 9 Graph each, got 1 GraphsTuple in band 0"),
+        ([(WATER, WATER, WATER)], {}, "got 3 GraphsTuple in band 0"),
+        ([(WATER, molecule("H2O"))], {}, "got 2 Atoms, GraphsTuple in band 0"),
+        ([(WATER, WATER), (WATER, METHANE)], {}, "got other atoms in graph 1 of band 1"),
+        (
+            [(WATER, from_ase(molecule("H2O")[[1, 0, 2]]))],
+            {},
+            "got another order of atoms in graph 1 of band 0",
+        ),
+        ([(at(WELLS[0]), make_graph([1], np.zeros((1, 3), np.float32)))], {}, "got another cell in graph 1"),
+        ([(WATER, WATER)], {"images": 0}, "images must be at least 1, got 0"),
+        ([(WATER, WATER)], {"spring": 0.0}, "spring must be positive and finite, got 0.0"),
+        ([(WATER, WATER)], {"method": "cg"}, "method must be one of auto, fire, bfgs, got 'cg'"),
+        ([(WATER, WATER)], {"start": "x"}, "start must be one of idpp, linear, got 'x'"),
+        ([(WATER, WATER)], {"fmax": -1.0}, "fmax must be positive"),
+        (
+            [(WATER, WATER)],
+            {"method": "bfgs", "images": 200},
+            "at most 512 atoms in all images for bfgs, got 600",
+        ),
+    ],
+)
+def test_refusals(bands, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        neb(muller_brown, jnp.float32(1.0), bands, **wrong)
