@@ -131,8 +131,9 @@ def run(
         n_lanes: molecules advanced at once.
         relax_cell: whether cells move too.
         bar: progress bar, counts molecules.
-        **how: chosen, freedom (with `free` of one image), given, again, max_steps as in `Waiting`, numpy;
-            guide, a function (graphs, free, chosen) in place of the minimiser's, where it needs the surface.
+        **how: chosen, freedom (with `free` of one image), again, max_steps as in `Waiting`, numpy; given, a
+            function of the number of rows of an image; guide, a function (graphs, free, chosen) in place of
+            the minimiser's, where it needs the surface.
 
     Returns:
         Bank of numpy arrays (m, …), zeros for molecules that were not chosen, and what of its forces is
@@ -180,7 +181,7 @@ def _wait(
     freedom: Freedom,
     again,
     max_steps,
-    given=(),
+    given=None,
     guide=None,
 ) -> Waiting:
     images = stepper.images
@@ -206,7 +207,7 @@ def _wait(
         filled(rows),
         Freedom(*map(filled, freedom._replace(free=free))),
         jax.tree.map(spread, known),
-        jax.tree.map(filled, given),
+        jax.tree.map(filled, given(shape.n_max) if given else ()),
         filled(again),
         filled(np.asarray(max_steps, np.int32)),
         jnp.asarray(np.resize(np.asarray(chosen, np.int32), shape.members)),
@@ -297,7 +298,8 @@ def _step(stepper: Stepper, surface, state, free, given):
     """One step of one lane, on what may move."""
 
     def force(rows):
-        return stepper.along(given, rows, *surface(rows)) * free[:, None]  # NaN stays NaN
+        energies, forces = surface(rows)
+        return stepper.along(given, rows, energies, forces * free[:, None]) * free[:, None]  # NaN stays NaN
 
     return stepper.step(force, state)
 

@@ -210,3 +210,15 @@ def _collect(energy, params, rests: list[Rest], relax_cell: bool, method: str) -
         n_steps=np.array([rest.n_steps for rest in rests], int),
         method=method,
     )
+
+
+def joined(parts: Sequence[Relaxation]) -> Relaxation:
+    """The relaxations of parts as one."""
+    columns = {}
+    for field in dataclasses.fields(Relaxation):
+        first, *_ = values = [getattr(part, field.name) for part in parts]
+        if isinstance(first, list):
+            columns[field.name] = [one for value in values for one in value]
+        else:
+            columns[field.name] = np.concatenate(values) if isinstance(first, np.ndarray) else first
+    return Relaxation(**columns)

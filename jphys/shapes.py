@@ -8,6 +8,8 @@ LADDER = 8192
 """Up to about this size a shape compiled anew is rounded to a factor of 4: little work, however padded."""
 SPARE = 1_000_000
 """Padding, in atoms and edges, that takes less time than compiling for one more shape."""
+MATRICES = 2**28
+"""Bytes of matrices of all coordinates that wait on the device; more structures go in parts."""
 
 
 def round_size(size: int, digits: int = 3) -> int:
@@ -41,6 +43,17 @@ def rungs(sizes: Sequence[int], least: Sequence[int]) -> list[int]:
     if max(sizes) > LADDER // 2:
         return [round_size(size, digits=5) for size in sizes]
     return [rung(size, start) for size, start in zip(sizes, least)]
+
+
+def matrices_at_once(n_atoms: int, *, images: int = 1, cell_rows: int = 0) -> int:
+    """How many structures find room for a matrix of all coordinates each, in the sizes to which `jphys.lanes`
+    rounds them; not fewer than 16.
+    """
+    side = 3 * images * (rung(n_atoms, 32) + cell_rows)
+    room, number = MATRICES // (4 * side**2), 16
+    while 4 * number <= room:
+        number *= 4
+    return number
 
 
 class Shapes(Generic[S]):

@@ -88,7 +88,7 @@ def muller_brown(params, graph):
 def at(*places):
     """One atom per place, in a box: free molecules are laid on each other."""
     return make_graph(
-        [1] * len(places), np.array([[*p, 0.0] for p in places], np.float32), cell=BOX * np.eye(3), cutoff=1.0
+        [1] * len(places), np.array([[*p, 0.0] for p in places], np.float32), cell=BOX * np.eye(3), cutoff=0.1
     )
 
 

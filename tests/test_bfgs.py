@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from known_surfaces import as_potential, per_graph
 
 import jphys
-from jphys import bfgs, lanes, md, ops
+from jphys import bfgs, lanes, md, ops, shapes
 from jphys.bfgs import Bfgs, start_inverses, updated
 from jphys.graph import from_ase, make_graph, with_positions
 from jphys.md import relaxing
@@ -179,7 +179,7 @@ def test_many_go_in_parts(pretrained, monkeypatch):
     settings: dict = {"max_steps": 60, "fmaxes": (0.05, 0.01), "n_lanes": 2}
     potential, params = pretrained
     whole = md.relax_to(potential, params, graphs, **settings)
-    monkeypatch.setattr(relaxing, "MATRICES", 16 * 4 * 105**2)
+    monkeypatch.setattr(shapes, "MATRICES", 16 * 4 * 105**2)
     for one, same in zip(md.relax_to(potential, params, graphs, **settings), whole, strict=True):
         assert isinstance(one, Relaxation) and one.method == same.method
         assert [len(g.nodes.species) for g in one.graphs] == [3, 9, 5, 3] * 5
@@ -203,15 +203,14 @@ def test_what_is_refused(pretrained, settings, message):
 
 
 @pytest.mark.parametrize("n_graphs", [1, 16, 17, 300, 5000])
-@pytest.mark.parametrize("n_atoms", [3, 33, 128, 400])
-def test_matrices_that_wait_are_bounded(n_graphs, n_atoms, monkeypatch):
+@pytest.mark.parametrize(("n_atoms", "images"), [(3, 1), (33, 1), (128, 1), (400, 1), (9, 7), (70, 7)])
+def test_matrices_that_wait_are_bounded(n_graphs, n_atoms, images):
     """By the sizes to which lanes round; sixteen are always let in."""
     graph = make_graph(np.ones(n_atoms, int), np.arange(3.0 * n_atoms).reshape(-1, 3), cutoff=1.0)
-    graphs = [graph] * n_graphs
-    part = graphs[: relaxing._together(relaxing._stepper(None, graphs, "bfgs", None, None), graphs)]
-    shape = lanes._shape(Shapes(sum), part, 1, 8, 1)
-    bytes_ = 4 * shape.members * (3 * shape.n_max) ** 2
-    assert bytes_ <= relaxing.MATRICES or len(part) <= 16
+    part = min(shapes.matrices_at_once(n_atoms, images=images), n_graphs)
+    shape = lanes._shape(Shapes(sum), [graph] * part * images, images, 8, 1)
+    bytes_ = 4 * shape.members * (3 * images * shape.n_max) ** 2
+    assert bytes_ <= shapes.MATRICES or part <= 16
 
 
 @pytest.mark.parametrize("name", ["max_step", "shift", "unknown", "rough"])

@@ -1,6 +1,5 @@
 """Relaxation of many structures of mixed size in compiled loops, by the minimiser that suits each."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -12,14 +11,12 @@ from jphys.graph import Graph
 from jphys.lanes import Stepper
 from jphys.md.fire import Fire, fire_stepper
 from jphys.models.potential import Potential
-from jphys.relaxation import Relaxation, check_fixed, check_request, relax_with
-from jphys.shapes import rung
+from jphys.relaxation import Relaxation, check_fixed, check_request, joined, relax_with
+from jphys.shapes import matrices_at_once
 
 Method = Literal["auto", "fire", "bfgs"]
 DENSE = 128
 """Atoms up to which "auto" takes the minimiser that keeps a matrix of all coordinates."""
-MATRICES = 2**28
-"""Bytes of such matrices that wait on the device; more molecules go in parts."""
 IN_CELLS = 0.1
 """Å, the longest step of BFGS where not given and a graph has a cell: edges reach 0.5 Å beyond the cutoff."""
 
@@ -92,20 +89,21 @@ def relax_to(
             atoms for BFGS, a max_step too long for the edges of a crystal.
     """
     check_request(potential, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
-    _check_method(method, fire, bfgs)
+    check_method(method, fire, bfgs)
     graphs, held = list(graphs), check_fixed(fixed, graphs)
     stepper = _stepper(potential, graphs, method, fire, bfgs)
-    each = _together(stepper, graphs)
+    largest = max((len(graph.nodes.species) for graph in graphs), default=1)
+    each = matrices_at_once(largest, cell_rows=CELL_ROWS) if stepper.name == "bfgs" else max(len(graphs), 1)
     how = {"fmaxes": fmaxes, "max_steps": max_steps, "relax_cell": relax_cell, "n_lanes": n_lanes}
     rests = []
     for first in range(0, max(len(graphs), 1), each):
         part = slice(first, first + each)
         how |= {"fixed": held[part], "progress": progress}
         rests.append(relax_with(stepper, potential, params, graphs[part], **how))
-    return [_joined(same) for same in zip(*rests)]
+    return [joined(same) for same in zip(*rests)]
 
 
-def _check_method(method: Method, fire: Fire | None, bfgs: Bfgs | None) -> None:
+def check_method(method: Method, fire: Fire | None, bfgs: Bfgs | None) -> None:
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if fire is not None and (method == "bfgs" or bfgs is not None):
@@ -128,26 +126,3 @@ def _stepper(
     if largest > SIZES[-1]:
         raise ValueError(f"graphs must have at most {SIZES[-1]} atoms for bfgs, got {largest}: take fire")
     return bfgs_stepper(bfgs or (Bfgs(max_step=IN_CELLS) if cells else Bfgs()))
-
-
-def _together(stepper: Stepper, graphs: Sequence[Graph]) -> int:
-    """How many graphs find room for their matrices at once; as `lanes` rounds them, not fewer than 16."""
-    if stepper.name == "fire" or not graphs:
-        return max(len(graphs), 1)
-    n_rows = rung(max(len(graph.nodes.species) for graph in graphs), 32) + CELL_ROWS
-    room, size = MATRICES // (4 * (3 * n_rows) ** 2), 16
-    while 4 * size <= room:
-        size *= 4
-    return size
-
-
-def _joined(parts: Sequence[Relaxation]) -> Relaxation:
-    """The relaxations of parts as one."""
-    columns = {}
-    for field in dataclasses.fields(Relaxation):
-        first, *_ = values = [getattr(part, field.name) for part in parts]
-        if isinstance(first, list):
-            columns[field.name] = [one for value in values for one in value]
-        else:
-            columns[field.name] = np.concatenate(values) if isinstance(first, np.ndarray) else first
-    return Relaxation(**columns)

@@ -29,7 +29,7 @@ SMALLEST = 1e-12  # Å; a tangent between images that coincide has no direction
 class Given(NamedTuple):
     """What the force on a band depends on beside its own positions."""
 
-    ends: Any  # (2, rows, 3) Å, the first and the last structure, zeros beyond the atoms
+    ends: Any  # (2, n_rows, 3) Å, the first and the last structure
     energies: Any  # (2,) eV
     spring: Any  # () eV/Å²
     climb_below: Any  # () eV/Å; the highest image climbs while no image feels more across the path
@@ -61,12 +61,11 @@ def band_force(given: Given, positions, energies, forces):
         given: the ends and the settings.
         positions: (k · n_rows, 3) Å.
         energies: (k,) eV.
-        forces: (k · n_rows, 3) eV/Å of the surface.
+        forces: (k · n_rows, 3) eV/Å of the surface, 0 on fixed atoms.
     """
     shape = (len(energies), -1, 3)
     forces, inner = forces.reshape(shape), positions.reshape(shape)
-    ends = _with_rows(given.ends, inner.shape[1])
-    chain = jnp.concatenate([ends[:1], inner, ends[1:]])
+    chain = jnp.concatenate([given.ends[:1], inner, given.ends[1:]])
     heights = jnp.concatenate([given.energies[:1], energies, given.energies[1:]])
     tangent = tangents(chain, heights)
     along = jnp.sum(forces * tangent, axis=(1, 2))
@@ -81,6 +80,7 @@ def band_force(given: Given, positions, energies, forces):
     return (across + _by_image(pull) * tangent).reshape(positions.shape)
 
 
+@functools.lru_cache(maxsize=16)
 def band_stepper(minimiser: Stepper, images: int, bfgs: Bfgs | None = None) -> Stepper:
     """The minimiser for bands of so many inner images, all with one state between them."""
     guide = minimiser.guide if bfgs is None else functools.partial(_guide, bfgs=bfgs, images=images)
@@ -95,12 +95,6 @@ def _guide(graphs: Sequence[Graph], free: np.ndarray, *, bfgs: Bfgs, images: int
     joined = np.zeros((m, images, 3 * n_rows, images, 3 * n_rows), own.dtype)
     joined[:, np.arange(images), :, np.arange(images), :] = np.swapaxes(own, 0, 1)
     return joined.reshape(m, 3 * images * n_rows, -1)
-
-
-def _with_rows(ends, n_rows: int):
-    """(2, n_rows, 3): zeros more, or fewer."""
-    spare = max(n_rows - ends.shape[1], 0)
-    return jnp.pad(ends, ((0, 0), (0, spare), (0, 0)))[:, :n_rows]
 
 
 def _by_image(values):

@@ -22,8 +22,9 @@ import numpy as np
 from jphys.alignment import internal_motions
 from jphys.graph import Graph
 from jphys.lanes import Stepper
-from jphys.relaxation import Relaxation, check_fixed, check_request, relax_with
+from jphys.relaxation import Relaxation, check_fixed, check_request, joined, relax_with
 from jphys.second_derivatives import hessians
+from jphys.shapes import matrices_at_once
 
 __all__ = ["Saddles", "saddles"]
 
@@ -31,6 +32,8 @@ FLAT = 0.02
 """eV/Å²; curvatures count at least as much in the length of a step."""
 NEGATIVE = -0.02
 """eV/Å²; curvatures below it count as negative, those above as rounding."""
+NOWHERE = 1e-3
+"""Cosine of a direction with a mode, below which they have nothing in common."""
 LARGEST = 256
 """Atoms; larger structures have no room for matrices whose eigenvectors are wanted in every step."""
 
@@ -94,22 +97,28 @@ def saddles(
         ValueError: as `jphys.relax`; larger structures, directions of another number or shape.
     """
     check_request(potential, graphs, fmaxes=(fmax,), max_steps=max_steps, n_lanes=n_lanes)
-    if not max_step > 0:
-        raise ValueError(f"max_step must be positive, got {max_step}")
+    if not 0 < max_step < np.inf:
+        raise ValueError(f"max_step must be positive and finite, got {max_step}")
     graphs, held = list(graphs), check_fixed(fixed, graphs)
     ways = _check_directions(directions, graphs)
     largest = max((len(graph.nodes.species) for graph in graphs), default=0)
     if largest > LARGEST:
         raise ValueError(f"graphs must have at most {LARGEST} atoms each, got {largest}")
-    how = {"fmaxes": (fmax,), "max_steps": max_steps, "relax_cell": False, "fixed": held}
+    how = {"fmaxes": (fmax,), "max_steps": max_steps, "relax_cell": False}
     how |= {"n_lanes": n_lanes, "progress": progress}
-    guide = functools.partial(_guide, potential, params, ways)
-    (rest,) = relax_with(_stepper(max_step), potential, params, graphs, guide=guide, **how)
-    modes = _modes(potential, params, rest.graphs, held)
+    parts, each = [], matrices_at_once(max(largest, 1))
+    for first in range(0, max(len(graphs), 1), each):
+        part = slice(first, first + each)
+        guide = functools.partial(_guide, potential, params, ways[part], first)
+        how |= {"fixed": held[part], "guide": guide}
+        parts += relax_with(_stepper(max_step), potential, params, graphs[part], **how)
+    rest = joined(parts)
+    found = list(_curvatures(potential, params, rest.graphs, held))
     fields = {field.name: getattr(rest, field.name) for field in dataclasses.fields(rest)}
-    return Saddles(
-        **fields, curvatures=[values for values, _ in modes], directions=[vectors[0] for _, vectors in modes]
-    )
+    lowest = [
+        vectors[0] if len(vectors) else np.zeros((len(fixed), 3)) for (_, vectors), fixed in zip(found, held)
+    ]
+    return Saddles(**fields, curvatures=[values for values, _ in found], directions=lowest)
 
 
 def _check_directions(directions: Sequence | None, graphs: Sequence[Graph]) -> list[np.ndarray | None]:
@@ -128,39 +137,57 @@ def _check_directions(directions: Sequence | None, graphs: Sequence[Graph]) -> l
     return ways
 
 
-def _modes(potential, params, graphs: Sequence[Graph], held: Sequence[np.ndarray]):
-    """Curvatures (k,) ascending and directions (k, n_i, 3) of what may move in each graph.
+def _curvatures(potential, params, graphs: Sequence[Graph], held: Sequence[np.ndarray], keep: int = 1):
+    """Of each graph: curvatures (k,) ascending, the first `keep` directions (keep, n_i, 3) of what may move.
 
-    Without rigid motions, where a whole molecule may move; NaN where positions are.
+    Without rigid motions, where all atoms may move; NaN where positions are.
     """
-    found = []
     for graph, fixed, matrix in zip(graphs, held, hessians(potential, params, graphs)):
         n = len(fixed)
-        motions = np.eye(3 * n)[:, np.repeat(~fixed, 3)]
-        if not fixed.any() and not np.asarray(graph.globals.cell).any():
-            motions = internal_motions(graph.nodes.positions)
-        inside = motions.T @ matrix.reshape(3 * n, 3 * n).astype(np.float64) @ motions
-        if not np.isfinite(inside).all():
-            found.append((np.full(1, np.nan), np.full((1, n, 3), np.nan)))
+        matrix = matrix.reshape(3 * n, 3 * n).astype(np.float64)
+        if not np.isfinite(matrix).all() or not np.isfinite(graph.nodes.positions).all():
+            yield np.full(1, np.nan), np.full((1, n, 3), np.nan)
             continue
+        motions = _motions(graph, fixed, matrix)
+        inside = motions.T @ matrix @ motions
         values, vectors = np.linalg.eigh(0.5 * (inside + inside.T))
-        found.append((values, (motions @ vectors).T.reshape(-1, n, 3)))
-    return found
+        yield values, (motions @ vectors[:, :keep]).T.reshape(-1, n, 3)
 
 
-def _guide(potential, params, ways, graphs: Sequence[Graph], free: np.ndarray, chosen: Sequence[int]):
-    """B (m, 3 n_rows, 3 n_rows) and the mode to follow (m, 3 n_rows) of each chosen structure, at first."""
+def _motions(graph: Graph, fixed: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Orthonormal columns (3n, k) of what may move."""
+    n = len(fixed)
+    if fixed.any():
+        return np.eye(3 * n)[:, np.repeat(~fixed, 3)]
+    if not np.asarray(graph.globals.cell).any():
+        return internal_motions(graph.nodes.positions)
+    columns = np.linalg.svd(np.tile(np.eye(3), (n, 1)))[0]
+    moves_freely = np.abs(hessian @ columns[:, :3]).max() < FLAT  # not so in a field from outside
+    return columns[:, 3:] if moves_freely else columns
+
+
+def _guide(potential, params, ways, first: int, graphs: Sequence[Graph], free: np.ndarray, chosen):
+    """B (m, 3 n_rows, 3 n_rows) and the mode to follow (m, 3 n_rows) of each chosen structure, at first.
+
+    Raises:
+        ValueError: for a direction in which nothing may move but the structure as a whole.
+    """
     size = 3 * free.shape[1]
     dtype = np.result_type(*(np.asarray(graph.nodes.positions).dtype for graph in graphs))
     start = np.zeros((len(graphs), size, size), dtype)
     follow = np.zeros((len(graphs), size), dtype)
     held = [~row[: len(graph.nodes.species)] for row, graph in zip(free, graphs)]
-    for k, (values, vectors) in enumerate(_modes(potential, params, graphs, held)):
-        flat = vectors.reshape(len(vectors), -1)
-        n, way = flat.shape[1], ways[chosen[k]]
-        start[k, :n, :n] = np.nan_to_num((flat.T * values) @ flat)
-        likest = 0 if way is None else int(np.argmax(np.abs(flat @ way.ravel())))
-        follow[k, :n] = np.nan_to_num(flat[likest])
+    for k, (values, vectors) in enumerate(_curvatures(potential, params, graphs, held, keep=size)):
+        n, way = 3 * len(held[k]), ways[chosen[k]]
+        if not len(values) or not np.isfinite(values).all():
+            continue
+        flat = vectors.reshape(-1, n)
+        start[k, :n, :n] = (flat.T * values) @ flat
+        likeness = np.abs(flat @ (flat[0] if way is None else way.ravel() / np.linalg.norm(way)))
+        if likeness.max() < NOWHERE:
+            number = first + chosen[k]
+            raise ValueError(f"directions must move what may move, got none that does for graph {number}")
+        follow[k, :n] = flat[np.argmax(likeness)]
     return start, follow
 
 

@@ -3,9 +3,10 @@
 The image-dependent pair potential (IDPP; Smidstrup, Pedersen, Stokbro, Jónsson, J. Chem. Phys. 140, 214106
 (2014)) asks the distances of each image to be interpolated too,
 
-    S(R) = Σ_{i<j} (d_ij − d⁰_ij)² / d_ij⁴,  d⁰_ij = (1 − t) d_ij(first) + t d_ij(last),
+    S(R) = Σ_{i<j} (d_ij − d⁰_ij)² / min(d_ij, d⁰_ij)⁴,  d⁰_ij = (1 − t) d_ij(first) + t d_ij(last),
 
-so that atoms go around each other where straight lines run through each other.
+so that atoms go around each other where straight lines run through each other. (The paper divides by d_ij⁴
+throughout: atoms that fly apart then cost less and less.)
 """
 
 import numpy as np
@@ -58,7 +59,7 @@ def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 200) -> np.nd
         offset = (find_mic(apart, cell)[0] - apart).reshape(offset.shape)
     ends = np.linalg.norm((chain[:, j] - chain[:, i] + offset)[[0, -1]], axis=-1)
     part = np.linspace(0.0, 1.0, len(chain))[1:-1, None]
-    wanted = (1 - part) * ends[0] + part * ends[1]
+    wanted = np.maximum((1 - part) * ends[0] + part * ends[1], CLOSEST)
     free = np.ones(n, bool) if fixed is None else ~np.asarray(fixed, bool)
 
     if np.linalg.norm(chain[1:-1, j] - chain[1:-1, i] + offset[1:-1], axis=-1).min() < CLOSEST:
@@ -70,13 +71,13 @@ def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 200) -> np.nd
         places[:, free] = moving.reshape(len(inner), -1, 3)
         vectors = places[:, j] - places[:, i] + offset[1:-1]
         lengths = np.maximum(np.linalg.norm(vectors, axis=-1), CLOSEST)
-        off = lengths - wanted
-        slope = (2 * off / lengths**4 - 4 * off**2 / lengths**5) / lengths
+        off, least = lengths - wanted, np.minimum(lengths, wanted)
+        slope = (2 * off / least**4 - np.where(off < 0, 4 * off**2 / least**5, 0.0)) / lengths
         pulls = slope[..., None] * vectors
         gradient = np.zeros_like(places)
         np.add.at(gradient, (slice(None), j), pulls)
         np.subtract.at(gradient, (slice(None), i), pulls)
-        return np.sum(off**2 / lengths**4), gradient[:, free].ravel()
+        return np.sum(off**2 / least**4), gradient[:, free].ravel()
 
     found = minimize(
         objective, inner[:, free].ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps}

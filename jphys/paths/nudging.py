@@ -13,7 +13,7 @@ from jphys.derivatives import energy_function
 from jphys.evaluation import energies
 from jphys.graph import Graph, bonds_of, with_positions
 from jphys.md.fire import Fire, fire_stepper
-from jphys.md.relaxing import relax
+from jphys.md.relaxing import IN_CELLS, relax
 from jphys.models.potential import Potential
 from jphys.paths.bands import band_stepper
 from jphys.paths.interpolation import idpp, straight
@@ -32,6 +32,10 @@ FIRST_TRY = 30
 """Steps of BFGS, after which "auto" begins a band anew by FIRE alone."""
 
 
+STILL = 1e-3
+"""Å; a fixed atom may differ by so much between the graphs of a band."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Paths:
     """m bands of k images and two ends each, in the order given."""
@@ -42,11 +46,12 @@ class Paths:
     status: np.ndarray  # (m,) "converged", "max_steps" or "nonfinite"
     n_steps: np.ndarray  # (m,) steps taken; each evaluates every image once
     method: np.ndarray  # (m,) the minimiser by which each ended, "fire" or "bfgs"
+    ends_at_rest: np.ndarray  # (m, 2) bool: false where ends that were to be relaxed did not converge
 
     @property
     def converged(self) -> np.ndarray:
-        """(m,) bool."""
-        return self.status == "converged"
+        """(m,) bool: the band, and its ends where they were to be relaxed."""
+        return (self.status == "converged") & self.ends_at_rest.all(axis=1)
 
     @property
     def peak(self) -> np.ndarray:
@@ -98,7 +103,8 @@ def neb(
         params: its parameters.
         bands: of each path its two ends, or a whole first guess of ends and `images` images, graphs of one
             structure with the same atoms in the same order. For molecules the last is laid on the first; in
-            cells atoms go to the nearest image of their goal.
+            cells atoms go to the nearest image of their goal. A Potential's edges are found anew; a plain
+            function sees those of the first graph in all images, so that all must have the same.
         images: between the ends.
         fmax: eV/Å; a band has converged when no atom of any image feels more.
         max_steps: steps after which a band is given up.
@@ -120,32 +126,43 @@ def neb(
 
     Raises:
         ValueError: a band of one graph or of another number of images, ends with other elements, another
-            order of atoms, other bonds or another cell, too few images, a spring, threshold or number that
-            is not positive, an unknown method or start, more than 512 atoms in all images for BFGS.
+            order of atoms, other bonds or edges or another cell, positions that are not finite, fixed atoms
+            that are elsewhere in other graphs, too few images, a spring, threshold or number that is not
+            positive, an unknown method or start, settings of a minimiser that is not taken, more than 512
+            atoms in all images for BFGS.
     """
     bands = [list(band) for band in bands]
     _check_numbers(images, spring, method, start)
     _check_bands(potential, bands, images)
     ends = [graph for band in bands for graph in (band[0], band[-1])]
     check_request(potential, ends, fmaxes=(fmax,), max_steps=max_steps, n_lanes=n_lanes)
-    held = check_fixed(fixed, [band[0] for band in bands])
+    held, at_rest = check_fixed(fixed, [band[0] for band in bands]), np.ones(len(ends), bool)
+    attempts = _attempts(potential, bands, images, method, fire, bfgs, fmax, climb, max_steps)
     if relax_ends and bands:
-        settings = {"fmax": fmax, "max_steps": max_steps, "progress": progress}
-        both = [one for one in held for _ in range(2)]
-        ends = relax(potential, params, ends, fixed=both, **settings).graphs
-    guesses = [_guess(band, ends[2 * i : 2 * i + 2], images, start, held[i]) for i, band in enumerate(bands)]
-    attempts = _attempts(potential, guesses, images, method, fire, bfgs, fmax, climb, max_steps)
-    starts = [Band(guess, fixed) for guess, fixed in zip(guesses, held)]
-    found, search = list(starts), Search(potential, params, spring, max_steps, n_lanes)
-    with tqdm(total=len(bands), desc="neb", leave=None, disable=not progress) as bar:
-        for stages in attempts:
+        settings = {"fmax": fmax, "max_steps": max_steps, "n_lanes": 2 * n_lanes, "progress": progress}
+        rest = relax(potential, params, ends, fixed=[one for one in held for _ in range(2)], **settings)
+        ends, at_rest = rest.graphs, rest.converged
+    starts = [
+        Band(_guess(i, band, ends[2 * i : 2 * i + 2], images, start, held[i]), held[i])
+        for i, band in enumerate(bands)
+    ]
+    with tqdm(total=0, desc="neb", leave=None, disable=not progress) as bar:
+        search = Search(potential, params, spring, max_steps, n_lanes, bar)
+        found = search.attempt(attempts[0], starts)
+        for stages in attempts[1:]:
             left = [i for i, band in enumerate(found) if not band.converged and band.n_steps < max_steps]
             anew = [dataclasses.replace(starts[i], n_steps=found[i].n_steps) for i in left]
-            bar.update(len(bands) - len(left) - bar.n)
             for i, band in zip(left, search.attempt(stages, anew)):
-                found[i] = band
-        bar.update(len(bands) - bar.n)
-    return _collect(energy_function(potential), params, found, images)
+                found[i] = _better(found[i], band)
+    return _collect(energy_function(potential), params, found, images, at_rest)
+
+
+def _better(before: Band, after: Band) -> Band:
+    """The later of two attempts, unless it was given up farther from the path than the one before."""
+    climbed = before.method == "bfgs"
+    if climbed and not after.converged and before.fmax < after.fmax:
+        return dataclasses.replace(before, n_steps=after.n_steps)
+    return after
 
 
 def _check_numbers(images: int, spring: float, method: str, start: str) -> None:
@@ -159,32 +176,40 @@ def _check_numbers(images: int, spring: float, method: str, start: str) -> None:
 
 
 def _check_bands(potential, bands: list[list[Graph]], images: int) -> None:
-    bonded = isinstance(potential, Potential) and potential.needs_bonds
     for i, band in enumerate(bands):
         if not all(isinstance(graph, Graph) for graph in band) or len(band) not in (2, images + 2):
             kinds = ", ".join(sorted({type(graph).__name__ for graph in band}))
             wanted = f"2 or images + 2 = {images + 2}"
             raise ValueError(f"bands must hold {wanted} Graph each, got {len(band)} {kinds} in band {i}")
         for number, graph in enumerate(band):
-            different = _difference(band[0], graph, bonded)
+            different = _difference(potential, band[0], graph)
             if different:
                 rule = "the same atoms in the same order, with one cell"
                 raise ValueError(f"bands must have {rule}, got {different} in graph {number} of band {i}")
+            if not is_finite(graph):
+                raise ValueError(
+                    f"bands must have finite positions, got others in graph {number} of band {i}"
+                )
 
 
-def _difference(first: Graph, other: Graph, bonded: bool) -> str | None:
+def _difference(potential, first: Graph, other: Graph) -> str | None:
     """What two images of one path may not differ in, where they do."""
     a, b = (np.asarray(graph.nodes.species) for graph in (first, other))
     if not np.array_equal(a, b):
         return "another order of atoms" if sorted(a) == sorted(b) else "other atoms"
     if not np.array_equal(first.globals.cell, other.globals.cell):
         return "another cell"
-    if bonded and not np.array_equal(bonds_of(first), bonds_of(other)):
-        return "other bonds, which this potential would feel all at once,"
+    if not isinstance(potential, Potential):
+        lists = [(graph.senders, graph.receivers, graph.edges.shifts) for graph in (first, other)]
+        if not all(np.array_equal(*pair) for pair in zip(*lists)):
+            return "other edges, which a plain function would not see,"
+    elif potential.needs_bonds:
+        if not np.array_equal(*(np.unique(bonds_of(graph), axis=0) for graph in (first, other))):
+            return "other bonds, which this potential would feel all at once,"
     return None
 
 
-def _guess(band: list[Graph], ends: list[Graph], images: int, start: Start, held: np.ndarray) -> list[Graph]:
+def _guess(number: int, band: list[Graph], ends: list[Graph], images: int, start: Start, held) -> list[Graph]:
     """All graphs at the beginning, with the edges of the first end; numpy."""
     first, last = (np.asarray(graph.nodes.positions) for graph in ends)
     where = {"cell": np.asarray(band[0].globals.cell[0], float), "fixed": held}
@@ -197,13 +222,17 @@ def _guess(band: list[Graph], ends: list[Graph], images: int, start: Start, held
         places = given[:1]
         for place in given[1:]:
             places.append(straight(places[-1], place, 0, **where)[-1])
+    places = np.asarray(places)
+    if np.abs(places - places[0])[:, held].max(initial=0.0) > STILL:
+        raise ValueError(f"fixed atoms must have one place in all graphs, got several in band {number}")
+    places[:, held] = places[0, held]
     whole = jax.tree.map(np.asarray, ends[0])
     return [with_positions(whole, place.astype(first.dtype)) for place in places]
 
 
 def _attempts(
     potential,
-    guesses,
+    bands: list[list[Graph]],
     images: int,
     method: Method,
     fire: Fire | None,
@@ -217,26 +246,33 @@ def _attempts(
     BFGS learns from differences of forces: an image that begins and ceases to climb would teach it nonsense,
     and far from the path it goes astray. So a band is brought near first, then its highest image climbs on.
     """
+    largest = images * max((len(band[0].nodes.species) for band in bands), default=0)
+    cells = any(np.asarray(band[0].globals.cell).any() for band in bands)
+    molecules = isinstance(potential, Potential) and not cells and largest <= SIZES[-1]
+    if method == "auto" and not molecules:
+        method = "fire"
+    if bfgs is not None and method == "fire":
+        raise ValueError(f"bfgs must not be given where FIRE is taken, got {bfgs}")
+    if fire is not None and method == "bfgs":
+        raise ValueError(f"fire must not be given with the method bfgs, got {fire}")
     by_fire = band_stepper(fire_stepper(fire or Fire()), images)
     in_turns, always = (CLIMB_BELOW, np.inf) if climb else (0.0, 0.0)
     alone = [Stage(by_fire, fmax, max_steps, in_turns)]
-    largest = images * max((len(guess[0].nodes.species) for guess in guesses), default=0)
-    cells = any(np.asarray(guess[0].globals.cell).any() for guess in guesses)
-    molecules = isinstance(potential, Potential) and not cells and largest <= SIZES[-1]
-    if method == "fire" or (method == "auto" and not molecules):
+    if method == "fire":
         return [alone]
     if largest > SIZES[-1]:
         raise ValueError(
             f"bands must have at most {SIZES[-1]} atoms in all images for bfgs, got {largest}: take fire"
         )
-    bfgs, near = bfgs or Bfgs(), max(fmax, ROUGH)
+    bfgs = bfgs or (Bfgs(max_step=IN_CELLS) if cells else Bfgs())
+    near = max(fmax, ROUGH)
     by_bfgs = band_stepper(bfgs_stepper(bfgs), images, bfgs)
     if method == "bfgs":
         return [[Stage(by_bfgs, near, max_steps, 0.0), Stage(by_bfgs, fmax, max_steps, always)]]
     return [[Stage(by_fire, near, max_steps, 0.0), Stage(by_bfgs, fmax, FIRST_TRY, always)], alone]
 
 
-def _collect(energy, params, bands: list[Band], images: int) -> Paths:
+def _collect(energy, params, bands: list[Band], images: int, at_rest: np.ndarray) -> Paths:
     """What came of all bands."""
     flat = [graph for band in bands for graph in band.graphs]
     finite = np.array([is_finite(graph) for graph in flat], bool)
@@ -248,4 +284,5 @@ def _collect(energy, params, bands: list[Band], images: int) -> Paths:
         status=np.array([STATUS[band.status] for band in bands], str),
         n_steps=np.array([band.n_steps for band in bands], int),
         method=np.array([band.method for band in bands], str),
+        ends_at_rest=at_rest.reshape(-1, 2),
     )

@@ -1,6 +1,7 @@
 """How bands find their paths: as lanes of one compiled loop, by the first minimiser that can."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jphys.graph import Graph, with_edges_within, with_positions
 from jphys.lanes import Stepper
 from jphys.paths.bands import Given
 from jphys.relaxation import SKIN, free_rows, reach
-from jphys.shapes import rung
+from jphys.shapes import matrices_at_once
 
 
 class Stage(NamedTuple):
@@ -72,6 +73,7 @@ class Search:
     spring: float  # eV/Å²
     max_steps: int  # of a band, in all
     n_lanes: int
+    bar: tqdm  # counts bands, on every stage anew
 
     def attempt(self, stages: Sequence[Stage], bands: list[Band]) -> list[Band]:
         """Bring the bands through all stages; what fails in one stays there."""
@@ -83,29 +85,32 @@ class Search:
         return found
 
     def run(self, stage: Stage, bands: list[Band]) -> list[Band]:
-        """Advance every band to its end; images that outgrow their edges go on with new ones."""
-        if not bands:
-            return bands
+        """Advance every band to its end; those whose matrices have no room at once go in parts."""
+        largest, images = max((len(band.fixed) for band in bands), default=1), stage.stepper.images
+        each = (
+            matrices_at_once(largest, images=images) if stage.stepper.name == "bfgs" else max(len(bands), 1)
+        )
+        self.bar.total += len(bands)
+        parts = [bands[first : first + each] for first in range(0, len(bands), each)]
+        return [band for part in parts for band in self._advance(stage, part)]
+
+    def _advance(self, stage: Stage, bands: list[Band]) -> list[Band]:
+        """Every band to its end; images that outgrow their edges go on with new ones."""
         bands, going, energy = list(bands), np.arange(len(bands)), energy_function(self.potential)
         firsts = [band.graphs[0] for band in bands]
         max_steps = np.array([min(band.n_steps + stage.steps, self.max_steps) for band in bands])
         n_atoms = np.array([len(band.fixed) for band in bands])
         cutoff, margin = reach(self.potential, firsts)
         free = free_rows(firsts, [band.fixed for band in bands], relax_cell=False)
-        how = {"freedom": Freedom(free, n_atoms, cutoff, margin), "again": np.zeros(len(bands), bool)}
-        how |= {
-            "relax_cell": False,
-            "fmaxes": (stage.fmax,),
-            "n_lanes": self.n_lanes,
-            "bar": tqdm(disable=True),
-        }
+        how: dict[str, Any] = {"freedom": Freedom(free, n_atoms, cutoff, margin), "relax_cell": False}
+        how |= {"again": np.zeros(len(bands), bool), "fmaxes": (stage.fmax,), "n_lanes": self.n_lanes}
         while len(going):
             for i in going[np.isfinite(margin[going])]:
                 bands[i] = bands[i].with_edges(float(cutoff[i]) + SKIN)
-            how["given"] = self._given(bands, stage.climb_below)
             taken = np.array([band.n_steps for band in bands])
             inner = [graph for band in bands for graph in band.graphs[1:-1]]
-            how |= {"chosen": going, "max_steps": max_steps - taken}
+            how |= {"chosen": going, "max_steps": max_steps - taken, "bar": self.bar}
+            how["given"] = functools.partial(self._given, bands, stage.climb_below)
             bank, largest = lanes.run(stage.stepper, energy, self.params, inner, **how)
             for i in going:
                 places = bank.rows[i, 0].reshape(stage.stepper.images, -1, 3)[:, : n_atoms[i]]
@@ -117,14 +122,14 @@ class Search:
                         f"max_step must be small beside {SKIN} Å: one step outran the edges of a band"
                     )
             going = np.array([i for i in going if bands[i].status == lanes.OUTDATED], int)
+            self.bar.update(-len(going))
         return bands
 
-    def _given(self, bands: list[Band], climb_below: float) -> Given:
-        """What all the bands hang between (m, …)."""
+    def _given(self, bands: list[Band], climb_below: float, n_rows: int) -> Given:
+        """What all the bands hang between (m, …), in rows of coordinates."""
         ends = [band.graphs[end] for band in bands for end in (0, -1)]
-        n_rows = rung(max(len(graph.nodes.species) for graph in ends), 32)
         rows = np.stack([to_rows(np.asarray(graph.nodes.positions), n_rows, False) for graph in ends])
         heights = energies(self.potential, self.params, ends).astype(rows.dtype)
         every = np.ones(len(bands), rows.dtype)
-        ends_of = rows.reshape(-1, 2, n_rows, 3)
-        return Given(ends_of, heights.reshape(-1, 2), self.spring * every, climb_below * every)
+        rows = rows.reshape(-1, 2, n_rows, 3)
+        return Given(rows, heights.reshape(-1, 2), self.spring * every, climb_below * every)

@@ -6,8 +6,8 @@ from jphys.lazy import attributes as _attributes
 from jphys.reliability.masked_atom import Suggestion, suggest_elements
 
 if TYPE_CHECKING:
-    from jphys import alignment
     from jphys.reliability import (
+        alignment,
         assembly,
         audit,
         conformer_energies,
@@ -46,4 +46,4 @@ __all__ = [
     "xtb",
 ]
 
-__getattr__ = _attributes(__name__, {"alignment": "jphys"})  # it moved
+__getattr__ = _attributes(__name__)

@@ -102,7 +102,7 @@ def test_atoms_go_around_each_other():
 
 
 def test_distances_are_interpolated_as_ase_does():
-    """Of an adatom that hops: the path of ASE, which adds springs, within 0.15 Å."""
+    """Of an adatom that hops: the path of ASE, which adds springs, within 0.25 Å."""
     slab = fcc100("Al", size=(3, 3, 2))
     add_adsorbate(slab, "Au", 1.7, "hollow")
     slab.center(axis=2, vacuum=4.0)
@@ -116,4 +116,33 @@ def test_distances_are_interpolated_as_ase_does():
     found = idpp(path, cell=slab.cell.array)
     expected = np.array([atoms.positions for atoms in chain])
     assert np.linalg.norm(found - path, axis=-1).max() > 0.05
-    assert np.linalg.norm(found - expected, axis=-1).max() < 0.15
+    assert np.linalg.norm(found - expected, axis=-1).max() < 0.25
+
+
+def test_an_atom_that_passes_another_does_not_fly_away():
+    """With the weights of the paper it does: it ends 4000 Å away."""
+    chain = straight(
+        [[0.623, 0.028, 0], [0.3, 0.6, 0]], [[-0.05, 0.467, 0], [0.3, 0.6, 0]], 9, cell=20 * np.eye(3)
+    )
+    found = idpp(chain, cell=20 * np.eye(3), fixed=np.array([False, True]))
+    assert np.linalg.norm(found - chain, axis=-1).max() < 0.5
+
+
+def test_the_slope_of_the_guess_vanishes_where_it_ends(rng):
+    """By differences of S, written down once more."""
+    chain = straight(rng.normal(size=(4, 3)), rng.normal(size=(4, 3)) + 0.5, 2)
+    found = idpp(chain, steps=2000)
+    first, last = (np.linalg.norm(chain[k][:, None] - chain[k], axis=-1) for k in (0, -1))
+
+    def s(place, part):
+        d = np.linalg.norm(place[:, None] - place, axis=-1)
+        wanted = (1 - part) * first + part * last
+        pairs = np.triu_indices(4, 1)
+        return np.sum((d - wanted)[pairs] ** 2 / np.minimum(d, wanted)[pairs] ** 4)
+
+    for image, part in ((1, 1 / 3), (2, 2 / 3)):
+        for coordinate in np.ndindex(4, 3):
+            move = np.zeros((4, 3))
+            move[coordinate] = 1e-4
+            slope = (s(found[image] + move, part) - s(found[image] - move, part)) / 2e-4
+            assert abs(slope) < 1e-3

@@ -8,7 +8,8 @@ from ase.build import molecule
 from known_surfaces import WELLS, at, muller_brown
 
 import jphys
-from jphys.graph import from_ase, with_positions
+from jphys import ops
+from jphys.graph import from_ase, make_graph, with_positions
 from jphys.paths import saddles
 from jphys.paths.following import updated
 
@@ -52,6 +53,43 @@ def test_a_minimum_is_no_saddle_and_nowhere_is_said():
     assert len(saddles(muller_brown, jnp.float32(1.0), []).graphs) == 0
 
 
+def test_what_cannot_move_and_molecules_that_are_nowhere(fresh):
+    held = saddles(muller_brown, jnp.float32(1.0), [at(PASSES[0][:2])], fixed=[np.array([True])])
+    assert held.converged.all() and held.n_negative.tolist() == [0] and not held.directions[0].any()
+    lost = with_positions(from_ase(molecule("H2O")), np.full((3, 3), np.nan, np.float32))
+    found = saddles(*fresh, [lost, from_ase(molecule("H2O"))], max_steps=1)
+    assert found.status.tolist() == ["nonfinite", "max_steps"]
+    assert [len(values) for values in found.curvatures] == [1, 3]
+    with pytest.raises(ValueError, match=r"directions must move what may move, .* for graph 1"):
+        saddles(*fresh, found.graphs[1:] * 2, directions=[None, np.ones((3, 3))])
+
+
+def test_crystals_may_move_as_a_whole_for_nothing():
+    """A chain of two atoms per cell on springs: three curvatures, without translations."""
+
+    def springs(params, graph):
+        return params * ops.sum_over_graphs(
+            ops.sum_at_receivers(
+                jnp.where(graph.edges.mask, 0.25 * (ops.edge_distances(graph) - 1.5) ** 2, 0.0), graph
+            ),
+            graph,
+        )
+
+    chain = make_graph(
+        [1, 1], np.float32([[0, 0, 0], [1.5, 0, 0]]), cell=np.diag([3.0, 9.0, 9.0]), cutoff=2.0
+    )
+    (values,) = saddles(springs, jnp.float32(2.0), [chain], max_steps=0).curvatures
+    np.testing.assert_allclose(values, [0.0, 0.0, 8.0], atol=1e-4)
+
+
+@pytest.mark.usefixtures("x64")
+def test_in_double_precision_forces_vanish():
+    start = at((-0.75, 0.70))
+    exact = start._replace(nodes=start.nodes._replace(positions=np.float64(start.nodes.positions)))
+    found = saddles(muller_brown, jnp.float64(1.0), [exact], fmax=1e-9)
+    assert found.converged.all() and found.graphs[0].nodes.positions.dtype == np.float64
+
+
 @pytest.mark.usefixtures("x64")
 def test_the_update_takes_what_was_measured(rng):
     """B·s = y after it, symmetric; on a quadratic surface of any signature it is right after enough steps."""
@@ -71,7 +109,7 @@ def test_the_update_takes_what_was_measured(rng):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"max_step": 0.0}, "max_step must be positive, got 0.0"),
+        ({"max_step": 0.0}, "max_step must be positive and finite, got 0.0"),
         ({"directions": []}, "directions must have one entry per graph, 1, got 0"),
         ({"directions": [np.ones((2, 3))]}, r"directions must be None or \(1, 3\), .* got \(2, 3\)"),
         ({"directions": [np.zeros((1, 3))]}, r"finite and not 0"),

@@ -22,9 +22,12 @@ from known_surfaces import (
 )
 
 import jphys
-from jphys import lanes, ops
+from jphys import MessagePassingConfig, lanes, make_potential, ops
+from jphys.bfgs import Bfgs
 from jphys.graph import from_ase, make_graph, with_positions
+from jphys.md import Fire
 from jphys.paths import neb, straight
+from jphys.paths.nudging import _difference
 
 PASSES = {
     (0, 2): 1.06035,
@@ -60,18 +63,49 @@ def test_forward_and_back_are_one_path():
     np.testing.assert_allclose(forth, back[::-1], atol=2e-3)
 
 
-def test_bands_do_not_feel_each_other():
-    """Two atoms on the surface at once: with one minimiser for both they find the same."""
-    together = neb(
+def test_an_atom_that_is_fixed_stays_and_its_force_counts_for_nothing():
+    """On a slope beside the others: the highest image climbs all the same."""
+    ends = [(at(WELLS[a], (0.3, 0.6)), at(WELLS[b], (0.3, 0.6))) for a, b in PASSES]
+    found = neb(
         muller_brown,
-        jnp.float32(1.0),
-        [(at(WELLS[0], WELLS[2]), at(WELLS[1], WELLS[2]))],
+        *(jnp.float32(1.0), ends),
         images=9,
         fmax=0.01,
         relax_ends=True,
+        fixed=[np.array([False, True])] * 3,
     )
-    assert together.converged.all()
-    assert together.barrier[0] == pytest.approx(PASSES[0, 1], abs=2e-4)
+    assert found.converged.all() and found.ends_at_rest.all()
+    np.testing.assert_allclose(found.barrier, list(PASSES.values()), atol=2e-4)
+    for graph in found.images[1]:
+        np.testing.assert_array_equal(graph.nodes.positions[1], np.float32([0.3, 0.6, 0.0]))
+
+
+def test_bands_of_mixed_size_do_not_feel_each_other():
+    """Two atoms in one band, one in the other, and one image in a third call."""
+    bands = [(at(WELLS[0], WELLS[2]), at(WELLS[1], WELLS[2])), (at(WELLS[0]), at(WELLS[1]))]
+    found = neb(muller_brown, jnp.float32(1.0), bands, images=9, fmax=0.01, relax_ends=True)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.barrier, PASSES[0, 1], atol=2e-4)
+    one = neb(muller_brown, jnp.float32(1.0), bands[1:], images=1, fmax=0.01, relax_ends=True)
+    assert one.converged.all() and one.barrier[0] == pytest.approx(PASSES[0, 1], abs=2e-4)
+
+
+@pytest.mark.usefixtures("x64")
+def test_in_double_precision():
+    first, last = (at(WELLS[0]), at(WELLS[2]))
+    exact = [
+        g._replace(nodes=g.nodes._replace(positions=np.float64(g.nodes.positions))) for g in (first, last)
+    ]
+    found = neb(muller_brown, jnp.float64(1.0), [exact], images=5, fmax=1e-6, max_steps=3000)
+    assert found.converged.all() and found.saddle[0].nodes.positions.dtype == np.float64
+
+
+def test_no_step_and_ends_that_do_not_come_to_rest():
+    band = (at(WELLS[0]), at((0.5, 0.2)))
+    still = neb(muller_brown, jnp.float32(1.0), [band], max_steps=0)
+    assert still.status.tolist() == ["max_steps"] and still.n_steps.tolist() == [0]
+    slow = neb(muller_brown, jnp.float32(1.0), [band], images=3, fmax=0.3, max_steps=2, relax_ends=True)
+    assert slow.ends_at_rest.tolist() == [[True, False]] and not slow.converged.any()
 
 
 def test_without_climbing_the_highest_image_stays_below_the_pass():
@@ -172,12 +206,26 @@ def test_what_bfgs_does_not_bring_to_its_path_is_begun_anew_by_fire(pretrained, 
     assert given_up.fmax[0] > 0.05 and not given_up.converged.any()
 
 
-def test_another_call_compiles_nothing(counting):
-    potential, traces = counting(as_potential(muller_brown))
-    bands = [(at(WELLS[a]), at(WELLS[b])) for a, b in PASSES]
-    neb(potential, jnp.float32(1.0), bands, images=4, max_steps=20)
+@pytest.mark.parametrize("method", ["auto", "fire"])
+def test_another_call_compiles_nothing(fresh, counting, method):
+    """Other molecules, numbers and thresholds."""
+    potential, traces = counting(fresh[0])
+    starts = [from_ase(molecule(name)) for name in ("CH3OH", "NH3", "N2H4")]
+    turned = [with_positions(graph, graph.nodes.positions * np.float32([1, 1, -1])) for graph in starts]
+    bands = list(zip(starts, turned))
+    neb(potential, fresh[1], bands, images=2, max_steps=35, fmax=1e-4, method=method)
     traces.clear()
-    neb(potential, jnp.float32(1.1), bands[:2], images=4, max_steps=30, fmax=0.1, spring=2.0, climb=False)
+    neb(
+        potential,
+        fresh[1],
+        bands[1:],
+        images=2,
+        max_steps=40,
+        fmax=2e-4,
+        spring=2.0,
+        climb=False,
+        method=method,
+    )
     assert traces == []
 
 
@@ -210,6 +258,23 @@ WATER, METHANE = (from_ase(molecule(name)) for name in ("H2O", "CH4"))
             "got another order of atoms in graph 1 of band 0",
         ),
         ([(at(WELLS[0]), make_graph([1], np.zeros((1, 3), np.float32)))], {}, "got another cell in graph 1"),
+        (
+            [(WATER, with_positions(WATER, WATER.nodes.positions * np.nan))],
+            {},
+            "finite positions, .* graph 1 of band 0",
+        ),
+        (
+            [(at(WELLS[0], WELLS[2]), at(WELLS[0], WELLS[0]))],
+            {},
+            "got other edges, which a plain function would not see, in graph 1",
+        ),
+        (
+            [(at(WELLS[0]), at(WELLS[2]))],
+            {"fixed": [np.array([True])]},
+            "fixed atoms must have one place in all graphs, got several in band 0",
+        ),
+        ([(WATER, WATER)], {"bfgs": Bfgs()}, "bfgs must not be given where FIRE is taken"),
+        ([(WATER, WATER)], {"method": "bfgs", "fire": Fire()}, "fire must not be given with the method bfgs"),
         ([(WATER, WATER)], {"images": 0}, "images must be at least 1, got 0"),
         ([(WATER, WATER)], {"spring": 0.0}, "spring must be positive and finite, got 0.0"),
         ([(WATER, WATER)], {"method": "cg"}, "method must be one of auto, fire, bfgs, got 'cg'"),
@@ -225,3 +290,17 @@ WATER, METHANE = (from_ase(molecule(name)) for name in ("H2O", "CH4"))
 def test_refusals(bands, wrong, message):
     with pytest.raises(ValueError, match=message):
         neb(muller_brown, jnp.float32(1.0), bands, **wrong)
+
+
+def test_bonds_in_another_order_are_the_same_bonds():
+    """`make_graph` lists the bonds of a cell by images."""
+    water = np.float32(molecule("H2O").positions)
+    cell, bonds = 12 * np.eye(3), [(0, 1, 1), (0, 2, 1)]
+    inside, across = (
+        make_graph([8, 1, 1], place, cell=cell, cutoff=5.0, bonds=bonds)
+        for place in (water + 5, (water - water[1] + np.float32([0, 0.1, 0])) % 12)
+    )
+    potential = make_potential(MessagePassingConfig())
+    assert _difference(potential, inside, across) is None
+    other = make_graph([8, 1, 1], water + 5, cell=cell, cutoff=5.0, bonds=bonds[:1])
+    assert "other bonds" in (_difference(potential, inside, other) or "")
