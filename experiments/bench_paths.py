@@ -44,12 +44,12 @@ def conformers(surface, n: int) -> list[tuple[Graph, Graph]]:
     found: list[tuple[Graph, Graph]] = []
     for part in np.array_split(rng.permutation(len(shipped)), len(shipped) // 64):
         pairs = [(graph, turned(graph, rng)) for graph in graphs(take(shipped, np.sort(part)))]
-        both = [graph for pair in pairs if pair[1] is not None for graph in pair]
-        rest = jphys.relax(*surface, both, fmax=1e-3)
+        both = [one for first, other in pairs if other is not None for one in (first, other)]
+        rest = jphys.relax(surface[0], surface[1], both, fmax=1e-3)
         for i in range(0, len(both), 2):
             first, last = (np.asarray(graph.nodes.positions) for graph in rest.graphs[i : i + 2])
-            bonds = [bonded_pairs(both[i].nodes.species, place) for place in (first, last)]
-            same = np.array_equal(*bonds) and rest.converged[i : i + 2].all()
+            bonds = [bonded_pairs(np.asarray(both[i].nodes.species), place) for place in (first, last)]
+            same = np.array_equal(bonds[0], bonds[1]) and rest.converged[i : i + 2].all()
             if same and kabsch_distance(first, last) > APART:
                 found.append((rest.graphs[i], rest.graphs[i + 1]))
         if len(found) >= n:
@@ -91,7 +91,7 @@ class Task:
                 ase.Atoms(first.nodes.species, place, calculator=calculator)
                 for place, calculator in zip(chain, self.calculators)
             ]
-            band = NEB(atoms, k=SPRING, climb=True, method="improvedtangent")
+            band: Any = NEB(atoms, k=SPRING, climb=True, method="improvedtangent")
             optimizer = FIRE(band, logfile=os.devnull)
             self.converged.setdefault("ase", {})[index] = optimizer.run(FMAX, MAX_STEPS)
             self.steps.setdefault("ase", {})[index] = optimizer.nsteps

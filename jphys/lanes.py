@@ -162,8 +162,8 @@ def _shape(shapes: Shapes[Shape], graphs: Sequence[Graph], images: int, members:
     n_atoms = [len(graph.nodes.species) for graph in graphs]
     n_edges = [len(graph.senders) for graph in graphs]
     rest = len(graphs) // images, max(n_atoms), sum(n_atoms), sum(n_edges)
-    each = (np.reshape(counts, (-1, images)).sum(axis=1) for counts in (n_atoms, n_edges))
-    needs = Shape(*packing.budget(*each, members), *rest)
+    atoms, edges = (np.reshape(counts, (-1, images)).sum(axis=1) for counts in (n_atoms, n_edges))
+    needs = Shape(*packing.budget(atoms, edges, members), *rest)
     tight = Shape(*(round_size(size, digits=5) for size in needs))
     generous = Shape(*rungs(tight[:2], (64, 256)), *map(rung, tight[2:], (16, 32, 256, 4096)))
     if generous.members * images * generous.n_max > ROWS:

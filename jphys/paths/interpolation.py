@@ -12,6 +12,7 @@ throughout: atoms that fly apart then cost less and less.)
 import numpy as np
 from ase.geometry import find_mic
 from scipy.optimize import minimize
+from scipy.sparse import coo_array
 
 from jphys.alignment import align
 
@@ -60,6 +61,9 @@ def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 200) -> np.nd
     ends = np.linalg.norm((chain[:, j] - chain[:, i] + offset)[[0, -1]], axis=-1)
     part = np.linspace(0.0, 1.0, len(chain))[1:-1, None]
     wanted = np.maximum((1 - part) * ends[0] + part * ends[1], CLOSEST)
+    ends_of = coo_array(
+        (np.repeat([1.0, -1.0], len(i)), (np.r_[j, i], np.tile(np.arange(len(i)), 2)))
+    ).tocsr()
     free = np.ones(n, bool) if fixed is None else ~np.asarray(fixed, bool)
 
     if np.linalg.norm(chain[1:-1, j] - chain[1:-1, i] + offset[1:-1], axis=-1).min() < CLOSEST:
@@ -74,9 +78,9 @@ def idpp(chain: np.ndarray, *, cell=None, fixed=None, steps: int = 200) -> np.nd
         off, least = lengths - wanted, np.minimum(lengths, wanted)
         slope = (2 * off / least**4 - np.where(off < 0, 4 * off**2 / least**5, 0.0)) / lengths
         pulls = slope[..., None] * vectors
-        gradient = np.zeros_like(places)
-        np.add.at(gradient, (slice(None), j), pulls)
-        np.subtract.at(gradient, (slice(None), i), pulls)
+        gradient = (
+            (ends_of @ pulls.swapaxes(0, 1).reshape(len(i), -1)).reshape(n, len(inner), 3).swapaxes(0, 1)
+        )
         return np.sum(off**2 / least**4), gradient[:, free].ravel()
 
     found = minimize(

@@ -204,7 +204,8 @@ def _difference(potential, first: Graph, other: Graph) -> str | None:
         if not all(np.array_equal(*pair) for pair in zip(*lists)):
             return "other edges, which a plain function would not see,"
     elif potential.needs_bonds:
-        if not np.array_equal(*(np.unique(bonds_of(graph), axis=0) for graph in (first, other))):
+        a, b = (np.unique(bonds_of(graph), axis=0) for graph in (first, other))
+        if not np.array_equal(a, b):
             return "other bonds, which this potential would feel all at once,"
     return None
 

@@ -107,11 +107,12 @@ def test_distances_are_interpolated_as_ase_does():
     add_adsorbate(slab, "Au", 1.7, "hollow")
     slab.center(axis=2, vacuum=4.0)
     other = slab.copy()
-    other.positions[-1, 0] += slab.cell[0, 0] / 3
+    other.positions[-1, 0] += slab.cell.array[0, 0] / 3
     chain = [slab.copy() for _ in range(4)] + [other]
     band = ase.mep.NEB(chain, method="improvedtangent")
     band.interpolate(mic=True)
-    band.idpp_interpolate(traj=None, log=None, fmax=1e-3, mic=True)
+    quiet: dict = {"traj": None, "log": None}
+    band.idpp_interpolate(**quiet, fmax=1e-3, mic=True)
     path = straight(slab.positions, other.positions, 3, cell=slab.cell.array)
     found = idpp(path, cell=slab.cell.array)
     expected = np.array([atoms.positions for atoms in chain])

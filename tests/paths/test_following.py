@@ -1,5 +1,7 @@
 """Saddle points of known surfaces, and the curvatures there."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from jphys.graph import from_ase, make_graph, with_positions
 from jphys.paths import saddles
 from jphys.paths.following import updated
 
+F32 = functools.partial(np.array, dtype=np.float32)
 PASSES = [[-0.822, 0.624, 0.0], [0.212, 0.293, 0.0]]
 
 
@@ -57,11 +60,11 @@ def test_what_cannot_move_and_molecules_that_are_nowhere(fresh):
     held = saddles(muller_brown, jnp.float32(1.0), [at(PASSES[0][:2])], fixed=[np.array([True])])
     assert held.converged.all() and held.n_negative.tolist() == [0] and not held.directions[0].any()
     lost = with_positions(from_ase(molecule("H2O")), np.full((3, 3), np.nan, np.float32))
-    found = saddles(*fresh, [lost, from_ase(molecule("H2O"))], max_steps=1)
+    found = saddles(fresh[0], fresh[1], [lost, from_ase(molecule("H2O"))], max_steps=1)
     assert found.status.tolist() == ["nonfinite", "max_steps"]
     assert [len(values) for values in found.curvatures] == [1, 3]
     with pytest.raises(ValueError, match=r"directions must move what may move, .* for graph 1"):
-        saddles(*fresh, found.graphs[1:] * 2, directions=[None, np.ones((3, 3))])
+        saddles(fresh[0], fresh[1], found.graphs[1:] * 2, directions=[None, np.ones((3, 3))])
 
 
 def test_crystals_may_move_as_a_whole_for_nothing():
@@ -75,9 +78,7 @@ def test_crystals_may_move_as_a_whole_for_nothing():
             graph,
         )
 
-    chain = make_graph(
-        [1, 1], np.float32([[0, 0, 0], [1.5, 0, 0]]), cell=np.diag([3.0, 9.0, 9.0]), cutoff=2.0
-    )
+    chain = make_graph([1, 1], F32([[0, 0, 0], [1.5, 0, 0]]), cell=np.diag([3.0, 9.0, 9.0]), cutoff=2.0)
     (values,) = saddles(springs, jnp.float32(2.0), [chain], max_steps=0).curvatures
     np.testing.assert_allclose(values, [0.0, 0.0, 8.0], atol=1e-4)
 
@@ -85,7 +86,9 @@ def test_crystals_may_move_as_a_whole_for_nothing():
 @pytest.mark.usefixtures("x64")
 def test_in_double_precision_forces_vanish():
     start = at((-0.75, 0.70))
-    exact = start._replace(nodes=start.nodes._replace(positions=np.float64(start.nodes.positions)))
+    exact = start._replace(
+        nodes=start.nodes._replace(positions=np.asarray(start.nodes.positions, np.float64))
+    )
     found = saddles(muller_brown, jnp.float64(1.0), [exact], fmax=1e-9)
     assert found.converged.all() and found.graphs[0].nodes.positions.dtype == np.float64
 
@@ -126,9 +129,9 @@ def test_ammonia_turns_over_through_its_plane(pretrained):
     start = from_ase(molecule("NH3"))
     flat = np.array(start.nodes.positions)
     flat[:, 2] = 0.0
-    found = saddles(*pretrained, [with_positions(start, flat)])
+    found = saddles(pretrained[0], pretrained[1], [with_positions(start, flat)])
     assert found.converged.all() and found.n_negative[0] == 1
     place = found.graphs[0].nodes.positions
     assert np.linalg.svd(place - place.mean(axis=0), compute_uv=False)[2] < 1e-3
-    rest = jphys.relax(*pretrained, [start])
+    rest = jphys.relax(pretrained[0], pretrained[1], [start])
     assert 0.05 < found.energy[0] - rest.energy[0] < 0.6

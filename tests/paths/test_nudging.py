@@ -1,6 +1,8 @@
 """Bands on surfaces whose passes are known, and beside ASE's."""
 
+import functools
 import os
+from typing import Any
 
 import ase.mep
 import ase.optimize
@@ -29,6 +31,7 @@ from jphys.md import Fire
 from jphys.paths import neb, straight
 from jphys.paths.nudging import _difference
 
+F32 = functools.partial(np.array, dtype=np.float32)
 PASSES = {
     (0, 2): 1.06035,
     (0, 1): 1.06035,
@@ -77,7 +80,7 @@ def test_an_atom_that_is_fixed_stays_and_its_force_counts_for_nothing():
     assert found.converged.all() and found.ends_at_rest.all()
     np.testing.assert_allclose(found.barrier, list(PASSES.values()), atol=2e-4)
     for graph in found.images[1]:
-        np.testing.assert_array_equal(graph.nodes.positions[1], np.float32([0.3, 0.6, 0.0]))
+        np.testing.assert_array_equal(graph.nodes.positions[1], F32([0.3, 0.6, 0.0]))
 
 
 def test_bands_of_mixed_size_do_not_feel_each_other():
@@ -94,7 +97,8 @@ def test_bands_of_mixed_size_do_not_feel_each_other():
 def test_in_double_precision():
     first, last = (at(WELLS[0]), at(WELLS[2]))
     exact = [
-        g._replace(nodes=g.nodes._replace(positions=np.float64(g.nodes.positions))) for g in (first, last)
+        g._replace(nodes=g.nodes._replace(positions=np.asarray(g.nodes.positions, np.float64)))
+        for g in (first, last)
     ]
     found = neb(muller_brown, jnp.float64(1.0), [exact], images=5, fmax=1e-6, max_steps=3000)
     assert found.converged.all() and found.saddle[0].nodes.positions.dtype == np.float64
@@ -134,7 +138,8 @@ def barrier_of_ase(first, last, calculator, images, fmax):
         ase.optimize.BFGS(atoms, logfile=os.devnull).run(fmax=fmax)
     band = ase.mep.NEB(chain, k=1.0, climb=True, method="improvedtangent", allow_shared_calculator=False)
     band.interpolate(mic=True)
-    ase.optimize.FIRE(band, logfile=os.devnull).run(fmax=fmax, steps=500)
+    chain_of_images: Any = band  # which ASE's optimisers take for atoms
+    ase.optimize.FIRE(chain_of_images, logfile=os.devnull).run(fmax=fmax, steps=500)
     energies = [atoms.get_potential_energy() for atoms in chain]
     return max(energies) - energies[0]
 
@@ -159,16 +164,16 @@ def test_a_first_guess_is_taken_and_images_that_outgrow_their_edges_get_new_ones
     surface = as_potential(lennard_jones), jnp.float32(EPSILON)
     first, last = vacancy()
     graphs = [from_ase(atoms, cutoff=CUTOFF) for atoms in (first, last)]
-    ends = jphys.relax(*surface, graphs, fmax=0.02).graphs
-    chain = straight(*(graph.nodes.positions for graph in ends), 3, cell=first.cell.array)
+    ends = jphys.relax(surface[0], surface[1], graphs, fmax=0.02).graphs
+    chain = straight(ends[0].nodes.positions, ends[1].nodes.positions, 3, cell=first.cell.array)
     hopping = np.argmax(np.linalg.norm(chain[2] - chain[0], axis=1))
     chain[1:-1, hopping, 2] += 0.8
     guess = [with_positions(ends[0], place.astype(np.float32)) for place in chain]
-    direct = neb(*surface, [ends], images=3, fmax=0.02)
+    direct = neb(surface[0], surface[1], [ends], images=3, fmax=0.02)
     runs = []
     run = lanes.run
     monkeypatch.setattr(lanes, "run", lambda *a, **k: runs.append(1) or run(*a, **k))
-    found = neb(*surface, [guess], images=3, fmax=0.02)
+    found = neb(surface[0], surface[1], [guess], images=3, fmax=0.02)
     assert len(runs) > 2  # one for each stage, and more for new edges
     assert found.converged.all() and found.barrier[0] == pytest.approx(direct.barrier[0], abs=1e-3)
 
@@ -176,17 +181,19 @@ def test_a_first_guess_is_taken_and_images_that_outgrow_their_edges_get_new_ones
 @pytest.fixture(scope="module")
 def umbrella(pretrained):
     """Ammonia at rest, its mirror image, and the energy of the flat molecule above it."""
-    start = jphys.relax(*pretrained, [from_ase(molecule("NH3"))], fmax=1e-3)
+    start = jphys.relax(pretrained[0], pretrained[1], [from_ase(molecule("NH3"))], fmax=1e-3)
     flat = np.array(molecule("NH3").positions)
     flat[:, 2] = 0.0
-    (above,) = jphys.saddles(*pretrained, [with_positions(start.graphs[0], flat.astype(np.float32))]).energy
-    mirrored = start.graphs[0].nodes.positions * np.float32([1, 1, -1])
+    (above,) = jphys.saddles(
+        pretrained[0], pretrained[1], [with_positions(start.graphs[0], flat.astype(np.float32))]
+    ).energy
+    mirrored = start.graphs[0].nodes.positions * F32([1, 1, -1])
     return start.graphs[0], with_positions(start.graphs[0], mirrored), above - start.energy[0]
 
 
 def test_ammonia_turns_over_through_its_plane(pretrained, umbrella):
     first, last, height = umbrella
-    found = neb(*pretrained, [(first, last)], progress=True)
+    found = neb(pretrained[0], pretrained[1], [(first, last)], progress=True)
     assert found.converged.all() and found.method.tolist() == ["bfgs"] and found.n_steps[0] < 20
     assert found.barrier[0] == pytest.approx(height, abs=2e-3) and found.peak[0] == 4
     np.testing.assert_allclose(found.energies[0], found.energies[0, ::-1], atol=5e-3)
@@ -198,10 +205,10 @@ def test_what_bfgs_does_not_bring_to_its_path_is_begun_anew_by_fire(pretrained, 
     chain = straight(first.nodes.positions, last.nodes.positions, 7)
     chain[1:-1] += 0.05 * np.random.default_rng(0).normal(size=chain[1:-1].shape)
     guess = [with_positions(first, place.astype(np.float32)) for place in chain]
-    found = neb(*pretrained, [(first, last), guess])
+    found = neb(pretrained[0], pretrained[1], [(first, last), guess])
     assert found.converged.all() and "fire" in found.method
     np.testing.assert_allclose(found.barrier, height, atol=5e-3)
-    given_up = neb(*pretrained, [guess], max_steps=3)
+    given_up = neb(pretrained[0], pretrained[1], [guess], max_steps=3)
     assert given_up.status.tolist() == ["max_steps"] and given_up.n_steps.tolist() == [3]
     assert given_up.fmax[0] > 0.05 and not given_up.converged.any()
 
@@ -211,7 +218,7 @@ def test_another_call_compiles_nothing(fresh, counting, method):
     """Other molecules, numbers and thresholds."""
     potential, traces = counting(fresh[0])
     starts = [from_ase(molecule(name)) for name in ("CH3OH", "NH3", "N2H4")]
-    turned = [with_positions(graph, graph.nodes.positions * np.float32([1, 1, -1])) for graph in starts]
+    turned = [with_positions(graph, graph.nodes.positions * F32([1, 1, -1])) for graph in starts]
     bands = list(zip(starts, turned))
     neb(potential, fresh[1], bands, images=2, max_steps=35, fmax=1e-4, method=method)
     traces.clear()
@@ -294,11 +301,11 @@ def test_refusals(bands, wrong, message):
 
 def test_bonds_in_another_order_are_the_same_bonds():
     """`make_graph` lists the bonds of a cell by images."""
-    water = np.float32(molecule("H2O").positions)
+    water = molecule("H2O").positions.astype(np.float32)
     cell, bonds = 12 * np.eye(3), [(0, 1, 1), (0, 2, 1)]
     inside, across = (
         make_graph([8, 1, 1], place, cell=cell, cutoff=5.0, bonds=bonds)
-        for place in (water + 5, (water - water[1] + np.float32([0, 0.1, 0])) % 12)
+        for place in (water + 5, (water - water[1] + F32([0, 0.1, 0])) % 12)
     )
     potential = make_potential(MessagePassingConfig())
     assert _difference(potential, inside, across) is None
