@@ -6,6 +6,7 @@ import ase.io
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
+from ase.units import Bohr
 
 import jphys
 from jphys import ops
@@ -42,11 +43,11 @@ def attractive(params, graph):
     )
 
 
-def as_potential(energy):
+def as_potential(energy, cutoff=5.0):
     """A Potential around an energy function, for what needs a cutoff."""
     config = jphys.TransformerConfig()
     return Potential(
-        config=config, cutoff=5.0, init=lambda key, graph: {}, energy=energy, atom_energies=energy
+        config=config, cutoff=cutoff, init=lambda key, graph: {}, energy=energy, atom_energies=energy
     )
 
 
@@ -106,3 +107,30 @@ def lennard_jones(params, graph):
     fade = jnp.where(d < ONSET, 1.0, (rc2 - r2) ** 2 * (rc2 + 2 * r2 - 3 * ro2) / (rc2 - ro2) ** 3)
     x = (SIGMA**2 / r2) ** 3
     return per_graph(jnp.where(d < CUTOFF, 2.0 * params * (x**2 - x) * fade, 0.0), graph)
+
+
+BETA = 1.809  # of effective medium theory
+LARGEST = 3.01 * Bohr  # Å, of the radii s₀ that ASE has: they decide where all its sums end
+EMT_CUTOFF = BETA * LARGEST * 0.5 * (3**0.5 + 2.0) + 0.5
+
+
+def copper(params, graph):
+    """Effective medium theory of one element (Jacobsen, Stoltze, Nørskov, Surf. Sci. 366, 394 (1996)).
+
+    Constants are those of ASE's EMT for copper, in eV and Å.
+    """
+    e0, s0, v0 = -3.51, 2.67 * Bohr, 2.476
+    eta, kappa, decay = 1.652 / Bohr, 2.74 / Bohr, 1.906 / Bohr
+    cut = EMT_CUTOFF - 0.5
+    steepness = np.log(9999.0) / (2.0 * BETA * LARGEST - cut)
+    shells = np.array([1.0, 2.0, 3.0]) ** 0.5 * BETA * s0
+    weight = np.array([1.0, 0.5, 2.0]) / (1.0 + np.exp(steepness * (shells - cut)))
+    gamma_eta, gamma_kappa = (np.sum(weight * np.exp(-k * (shells - BETA * s0))) for k in (eta, kappa / BETA))
+    d = jnp.where(graph.edges.mask, ops.edge_distances(graph), EMT_CUTOFF)
+    inside = (d < EMT_CUTOFF) / (1.0 + jnp.exp(steepness * (d - cut)))
+    repulsion = 0.5 * v0 * jnp.exp(-kappa * (d / BETA - s0)) / gamma_kappa * inside
+    density = ops.sum_at_receivers(jnp.exp(-eta * (d - BETA * s0)) / gamma_eta * inside, graph)
+    smaller = -jnp.log(jnp.where(graph.nodes.mask, density, 12.0) / 12.0) / (BETA * eta)
+    cohesion = e0 * ((1.0 + decay * smaller) * jnp.exp(-decay * smaller) - 1.0)
+    atoms = cohesion + 6.0 * v0 * jnp.exp(-kappa * smaller) - ops.sum_at_receivers(repulsion, graph)
+    return params * ops.sum_over_graphs(jnp.where(graph.nodes.mask, atoms, 0.0), graph)

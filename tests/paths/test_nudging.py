@@ -9,16 +9,20 @@ import ase.optimize
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase.build import add_adsorbate, bulk, fcc100, molecule
+from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from ase.constraints import FixAtoms
 from known_surfaces import (
     CUTOFF,
+    EMT_CUTOFF,
     EPSILON,
     ONSET,
     SIGMA,
     WELLS,
     as_potential,
     at,
+    copper,
     lennard_jones,
     muller_brown,
 )
@@ -176,6 +180,40 @@ def test_a_first_guess_is_taken_and_images_that_outgrow_their_edges_get_new_ones
     found = neb(surface[0], surface[1], [guess], images=3, fmax=0.02)
     assert len(runs) > 2  # one for each stage, and more for new edges
     assert found.converged.all() and found.barrier[0] == pytest.approx(direct.barrier[0], abs=1e-3)
+
+
+def adatom():
+    """An atom of copper in one hollow of a (100) face and in the next, across the boundary of the cell."""
+    first = fcc100("Cu", (3, 3, 2), a=3.61)
+    add_adsorbate(first, "Cu", 1.7, "hollow", offset=2)
+    first.center(axis=2, vacuum=4.0)
+    first.pbc = True
+    last = first.copy()
+    last.positions[-1, 0] -= 2 * first.cell.array[0, 0] / 3
+    return first, last
+
+
+def test_an_adatom_hops_over_the_barrier_that_ase_finds():
+    """Its own effective medium theory against ours; the lower layer is fixed."""
+    first, last = adatom()
+    graphs = [from_ase(atoms, cutoff=EMT_CUTOFF) for atoms in (first, last)]
+    surface = as_potential(copper, EMT_CUTOFF), jnp.float32(1.0)
+    held = first.positions[:, 2] < first.positions[:, 2].min() + 0.5
+    settings = {"images": 3, "fmax": 0.02, "relax_ends": True, "fixed": [held]}
+    found = neb(surface[0], surface[1], [graphs], **settings)
+    rattled = first.copy()
+    rattled.rattle(0.05)
+    rattled.calc = EMT()
+    ours = jphys.energy_and_forces(copper)(1.0, from_ase(rattled, cutoff=EMT_CUTOFF))
+    assert float(ours[0][0]) == pytest.approx(rattled.get_potential_energy(), abs=1e-4)
+    np.testing.assert_allclose(ours[1], rattled.get_forces(), atol=1e-4)
+    for atoms in (first, last):
+        atoms.set_constraint(FixAtoms(mask=held))
+    expected = barrier_of_ase(first, last, EMT, 3, 0.02)
+    assert found.converged.all() and found.barrier[0] == pytest.approx(expected, abs=5e-3)
+    assert found.barrier[0] > 0.3 and found.peak[0] == 2
+    places = [graph.nodes.positions for graph in found.images[0]]
+    np.testing.assert_array_equal(places[2][held], places[0][held])
 
 
 @pytest.fixture(scope="module")
