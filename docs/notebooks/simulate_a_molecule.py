@@ -21,8 +21,8 @@
 # ```
 #
 # `qm9-small`, the model used here, comes with the package. It knows neutral closed-shell molecules of
-# H, C, N, O and F with at most seven heavy atoms, **near their stable structures**: vibrations and turns about
-# single bonds are what it is good for. Bonds stretched beyond 0.3 Å are not as they should be: no reactions.
+# H, C, N, O and F with at most seven heavy atoms, **near their stable structures**: vibrations and turns
+# about single bonds are what it is good for. Bonds stretched beyond 0.3 Å are not right: no reactions.
 
 # %%
 import tempfile
