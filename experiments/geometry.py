@@ -154,16 +154,13 @@ def main(config: Config) -> None:
     surfaces = shared.surfaces(dataclasses.replace(config, surfaces=chosen))
     test, order = candidates(config)
     (begun, asked), conformers = begin(config, test, order), several(config, test, order)
-    rows = {}
+    record: dict[str, Any] = {"surfaces": {}, "asked": asked}
+    record["conformers"] = [len(one.graphs) for one in conformers]
     for name, (potential, params) in surfaces.items():
-        rows[name] = judge(name, potential, params, begun, conformers)
-        show(name, rows[name])
-    record = {
-        "surfaces": rows,
-        "asked": asked,
-        "conformers": [len(one.graphs) for one in conformers],
-    }
-    shared.write(config.kept, f"{config.named('geometry')}.json", record)
+        row = record["surfaces"][name] = judge(name, potential, params, begun, conformers)
+        show(name, row)
+        # One surface may take as long as all others: a run that is stopped loses none before it.
+        shared.write(config.kept, f"{config.named('geometry')}.json", record)
 
 
 if __name__ == "__main__":
