@@ -89,7 +89,7 @@ def relax_to(
             atoms for BFGS, a max_step too long for the edges of a crystal.
     """
     check_request(potential, graphs, fmaxes=fmaxes, max_steps=max_steps, n_lanes=n_lanes)
-    check_method(method, fire, bfgs)
+    _check_method(method, fire, bfgs)
     graphs, held = list(graphs), check_fixed(fixed, graphs)
     stepper = _stepper(potential, graphs, method, fire, bfgs)
     largest = max((len(graph.nodes.species) for graph in graphs), default=1)
@@ -103,7 +103,7 @@ def relax_to(
     return [joined(same) for same in zip(*rests)]
 
 
-def check_method(method: Method, fire: Fire | None, bfgs: Bfgs | None) -> None:
+def _check_method(method: Method, fire: Fire | None, bfgs: Bfgs | None) -> None:
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if fire is not None and (method == "bfgs" or bfgs is not None):

@@ -30,8 +30,6 @@ CLIMB_BELOW = 0.5
 """eV/Å across the path, below which the highest image climbs by FIRE."""
 FIRST_TRY = 30
 """Steps of BFGS, after which "auto" begins a band anew by FIRE alone."""
-
-
 STILL = 1e-3
 """Å; a fixed atom may differ by so much between the graphs of a band."""
 
@@ -148,13 +146,19 @@ def neb(
     ]
     with tqdm(total=0, desc="neb", leave=None, disable=not progress) as bar:
         search = Search(potential, params, spring, max_steps, n_lanes, bar)
-        found = search.attempt(attempts[0], starts)
-        for stages in attempts[1:]:
-            left = [i for i, band in enumerate(found) if not band.converged and band.n_steps < max_steps]
-            anew = [dataclasses.replace(starts[i], n_steps=found[i].n_steps) for i in left]
-            for i, band in zip(left, search.attempt(stages, anew)):
-                found[i] = _better(found[i], band)
+        found = _found(search, attempts, starts)
     return _collect(energy_function(potential), params, found, images, at_rest)
+
+
+def _found(search: Search, attempts: list[list[Stage]], starts: list[Band]) -> list[Band]:
+    """Where the bands come by the first attempt; those that it does not bring to their paths, by the next."""
+    found = search.attempt(attempts[0], starts)
+    for stages in attempts[1:]:
+        left = [i for i, band in enumerate(found) if not band.converged and band.n_steps < search.max_steps]
+        anew = [dataclasses.replace(starts[i], n_steps=found[i].n_steps) for i in left]
+        for i, band in zip(left, search.attempt(stages, anew)):
+            found[i] = _better(found[i], band)
+    return found
 
 
 def _better(before: Band, after: Band) -> Band:

@@ -68,7 +68,7 @@ def test_images_in_one_place_or_of_one_energy_have_finite_forces():
 
 def test_a_straight_path_has_no_rigid_motion(rng):
     start = molecule("CH3OH").positions
-    turned = start @ np.linalg.qr(rng.normal(size=(3, 3)))[0] * 1.0
+    turned = start @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
     if np.linalg.det(np.linalg.lstsq(start, turned, rcond=None)[0]) < 0:
         turned = -turned
     chain = straight(start, turned + 3.0, 3)
