@@ -8,7 +8,7 @@ from typing import Literal
 from jphys.losses import OBJECTIVES, Need, Objective
 from jphys.models import ModelConfig, Potential, TransformerConfig
 
-__all__ = ["PRESETS", "ReportConfig", "TrainConfig", "choose_objective", "with_own_model"]
+__all__ = ["PRESETS", "TERMS", "ReportConfig", "TrainConfig", "choose_objective", "with_own_model"]
 
 TERMS = ("angle", "torsion")
 """Parametric energies beside those of pairs, for objectives that shape the surface around the minimum."""

@@ -312,6 +312,8 @@ def test_only_whole_results_go_into_the_docs(render):
         ("table1_qm9.py", ("--source", "qm9.npz"), "source must go with the data qm9-full, got qm9.npz"),
         ("table2_ablation.py", ("--source", "qm9.npz"), "source must go with the data qm9-full"),
         ("table2_ablation.py", ("--rows", "11"), "rows must be of 1 to 10, got [11]"),
+        ("table2_ablation.py", ("--objectives", "energy"), "objectives must be of paper, physics, got"),
+        ("table2_ablation.py", ("--preset", "smoke", "--stored"), "stored must go with the table in docs"),
         ("fig2_recovery.py", ("--molecules", "1"), "molecules must be at least 2, got 1"),
         ("fig3_assembly.py", ("--run", "nowhere"), "run experiments/table1_qm9.py first"),
         ("fig5_masked_atom.py", ("--model", "nowhere"), "nowhere"),
