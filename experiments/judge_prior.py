@@ -23,10 +23,11 @@ from jphys.data import qm9, truth
 from jphys.data.splits import split
 from jphys.data.structures import graphs, take
 from jphys.graph import Graph
+from jphys.harmonic import frequencies
 from jphys.modes import prior_hessian
 from jphys.prior import Prior, make_prior, prior_energy
 from jphys.reliability.curvature import compare_curvatures
-from jphys.reliability.vibrations import frequencies, numerical_hessians
+from jphys.reliability.vibrations import numerical_hessians
 from jphys.reliability.xtb import compare_surfaces, surface
 
 BANDS = (0.0, 300.0, 700.0, 1100.0, 1700.0, 2600.0, 4200.0)  # cm⁻¹

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from jphys import checkpoint
+from jphys import checkpoint, make_potential
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,6 +126,8 @@ def main(config: Config) -> None:
         raise ValueError(f"run must be a finished run folder with summary.json, got {config.run}")
     summary = json.loads(path.read_text(encoding="utf-8"))
     potential, params = checkpoint.load(config.run / "best")
+    # As the cards say: QM9's own energies hold the zero-point energy, those of GFN2-xTB do not.
+    potential = make_potential(dataclasses.replace(potential.config, zero_point="style" not in summary))
     target = ROOT / "jphys" / "pretrained" / config.name
     print(checkpoint.save(target, potential, params, card=card(config.name, summary)))
     if "style" in summary:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         elements,
         engines,
         figures,
+        harmonic,
         losses,
         md,
         models,
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     )
     from jphys.calculator import Calculator
     from jphys.checkpoint import load, save
+    from jphys.harmonic import phonons, thermochemistry, vibrations
     from jphys.implicit import stationary
     from jphys.losses import Objective
     from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
     from jphys.paths import neb, saddles
-    from jphys.reliability.vibrations import vibrations
     from jphys.second_derivatives import hessians
     from jphys.training.config import TrainConfig
     from jphys.training.fit import train
@@ -68,6 +69,7 @@ __all__ = [
     "figures",
     "from_ase",
     "graph",
+    "harmonic",
     "hessian",
     "hessians",
     "load",
@@ -79,6 +81,7 @@ __all__ = [
     "neb",
     "ops",
     "paths",
+    "phonons",
     "reference_energy",
     "relax",
     "reliability",
@@ -87,6 +90,7 @@ __all__ = [
     "save",
     "simulate",
     "stationary",
+    "thermochemistry",
     "train",
     "training",
     "units",
@@ -107,14 +111,16 @@ _HOME = {
     "load": "jphys.checkpoint",
     "make_potential": "jphys.models",
     "neb": "jphys.paths",
+    "phonons": "jphys.harmonic",
     "reference_energy": "jphys.models.potential",
     "relax": "jphys.md",
     "saddles": "jphys.paths",
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
     "stationary": "jphys.implicit",
+    "thermochemistry": "jphys.harmonic",
     "train": "jphys.training.fit",
-    "vibrations": "jphys.reliability.vibrations",
+    "vibrations": "jphys.harmonic",
 }
 __getattr__ = _attributes(__name__, _HOME)
 

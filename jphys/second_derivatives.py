@@ -19,7 +19,9 @@ __all__ = ["hessians"]
 COLUMNS = 8  # at once
 
 
-def hessians(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> list[np.ndarray]:
+def hessians(
+    potential, params, graphs: Sequence[Graph], *, chunk: int = 16, rows: int | None = None
+) -> list[np.ndarray]:
     """H = ∂²E/∂p∂p, forward over reverse, of each of m graphs.
 
     One product of Hessian and vector gives a column of every structure of a batch: the structures do not feel
@@ -30,18 +32,26 @@ def hessians(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> 
         params: its parameters.
         graphs: m graphs of one structure each.
         chunk: graphs per device call.
+        rows: those of so many atoms at the beginning of each graph alone; None: of all.
 
     Returns:
-        m arrays (n_i, 3, n_i, 3) eV/Å².
+        m arrays (n_i, 3, n_i, 3) eV/Å², or (rows, 3, n_i, 3).
+
+    Raises:
+        ValueError: for rows below 1.
     """
+    if rows is not None and rows < 1:
+        raise ValueError(f"rows must be at least 1, got {rows}")
     if not graphs:
         return []
     program, found = _program(energy_function(potential)), []
-    n_max = rung(max(len(graph.nodes.species) for graph in graphs), 8)
+    most = max(len(graph.nodes.species) for graph in graphs)
+    n_max = rung(most if rows is None else min(rows, most), 8)
     for columns, sizes in program.over(params, graphs, chunk, n_max=n_max):
         columns, first = np.asarray(columns), 0
         for n in sizes:
-            found.append(columns[: 3 * n, first : first + n].reshape(n, 3, n, 3).copy())
+            k = n if rows is None else min(rows, n)
+            found.append(columns[: 3 * k, first : first + n].reshape(k, 3, n, 3).copy())
             first += n
     return found
 
@@ -52,7 +62,10 @@ def _program(energy) -> Program:
 
 
 def _columns(energy, params, graph: Graph, *, n_max: int):
-    """Column k of every structure of the batch: (3 n_max or more, n_node, 3) eV/Å², 0 beyond its atoms."""
+    """Column k of every structure of the batch: (3 n_max or more, n_node, 3) eV/Å², 0 beyond its atoms.
+
+    Those of `n_max` atoms at its beginning, where it has more.
+    """
     n_node = jnp.asarray(graph.n_node)
     local = jnp.arange(len(graph.nodes.species)) - (jnp.cumsum(n_node) - n_node)[ops.graph_of_node(graph)]
     compute, axes = energy_and_forces(energy), jnp.arange(3)
@@ -74,4 +87,4 @@ def _columns(energy, params, graph: Graph, *, n_max: int):
     turns = -(-3 * n_max // COLUMNS)
     needed = -(-3 * jnp.max(jnp.where(graph.globals.mask, n_node, 0)) // COLUMNS)
     columns = jnp.zeros((turns * COLUMNS, *positions.shape), positions.dtype)
-    return jax.lax.fori_loop(0, needed, some, columns)
+    return jax.lax.fori_loop(0, jnp.minimum(needed, turns), some, columns)

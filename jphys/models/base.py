@@ -26,6 +26,8 @@ class ModelConfig:
     """Largest atomic number; the masked-atom softmax runs over Z = 1..max_z."""
     reference_energies: tuple[tuple[int, float], ...] = ()
     """(Z, eV) per fitted element; energies are relative to their sum. Other elements then give NaN."""
+    zero_point: bool | None = None
+    """Whether energies hold the zero-point energy, as QM9's do; None: nobody said."""
 
     def __post_init__(self):
         if not 0 < self.cutoff < np.inf:

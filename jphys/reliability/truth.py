@@ -6,8 +6,9 @@ import numpy as np
 
 from jphys.data.structures import graphs, take
 from jphys.data.truth import KINDS, Truth
+from jphys.harmonic import frequencies
 from jphys.reliability.surface import Surface, finite_or_none, surface_of
-from jphys.reliability.vibrations import compare_frequencies, frequencies, numerical_hessians
+from jphys.reliability.vibrations import compare_frequencies, numerical_hessians
 from jphys.reliability.xtb import compare_surfaces
 
 __all__ = ["compare_torsions", "compare_vibrations", "judge", "rises"]

@@ -1,42 +1,19 @@
-"""Harmonic frequencies of a molecule on any surface."""
+"""Harmonic frequencies beside those of a reference, second derivatives of any surface by differences."""
 
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_masses
 
-from jphys.alignment import internal_motions
 from jphys.graph import Graph, with_positions
 from jphys.reliability.surface import finite_or_none, surface_of
-from jphys.second_derivatives import hessians
-from jphys.units import WAVENUMBER
 
-__all__ = ["BANDS", "compare_frequencies", "frequencies", "numerical_hessians", "vibrations"]
+__all__ = ["BANDS", "compare_frequencies", "numerical_hessians"]
 
 BANDS = (0.0, 300.0, 700.0, 1100.0, 1700.0, 2600.0, 4200.0)  # cm⁻¹
 SOFT = 100.0  # cm⁻¹; softer modes say little one by one
 IMAGINARY = -50.0  # cm⁻¹; below it a mode counts as imaginary
-
-
-def vibrations(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -> list[np.ndarray]:
-    """Harmonic wavenumbers of many molecules at rest, by Hessians of a few shapes: see `frequencies`.
-
-    Args:
-        potential: a Potential, or any function (params, graph) -> (n_graph,) eV.
-        params: its parameters.
-        graphs: m molecules at minima or saddles of the surface, as `relax` returns them.
-        chunk: molecules per device call.
-
-    Returns:
-        m arrays (3n − 6,) cm⁻¹, ascending, imaginary ones negative.
-    """
-    found = []
-    for graph, matrix in zip(graphs, hessians(potential, params, graphs, chunk=chunk), strict=True):
-        size = 3 * len(graph.nodes.species)
-        found.append(frequencies(graph.nodes.species, graph.nodes.positions, matrix.reshape(size, size)))
-    return found
 
 
 def numerical_hessians(
@@ -72,23 +49,6 @@ def numerical_hessians(
         found.append(0.5 * (curvature + curvature.T))
         begin += 2 * n
     return found
-
-
-def frequencies(species, positions, hessian) -> np.ndarray:
-    """Harmonic wavenumbers (3n − 6,) cm⁻¹, ascending; imaginary ones negative; 3n − 5 of a linear molecule.
-
-    ω² are the eigenvalues of M^(−1/2) H M^(−1/2) without translations and rotations.
-
-    Args:
-        species: (n,) atomic numbers.
-        positions: (n, 3) Å.
-        hessian: (3n, 3n) eV/Å².
-    """
-    mass = np.repeat(atomic_masses[np.asarray(species)], 3)
-    rest = internal_motions(positions, np.sqrt(mass))
-    weighted = np.asarray(hessian) / np.sqrt(np.outer(mass, mass))
-    values = np.linalg.eigvalsh(rest.T @ weighted @ rest)
-    return np.sign(values) * np.sqrt(np.abs(values)) * WAVENUMBER
 
 
 def compare_frequencies(found, true) -> dict[str, Any]:

@@ -64,9 +64,8 @@ def train(
     path = Path(folder if folder is not None else str(config.run))
     start = checkpoint.load(init) if isinstance(init, str | os.PathLike) else init
     if start is not None:
-        config = dataclasses.replace(
-            config, model=dataclasses.replace(start[0].config, reference_energies=())
-        )
+        model = dataclasses.replace(start[0].config, reference_energies=(), zero_point=None)
+        config = dataclasses.replace(config, model=model)
     # What a run may go on without: where its batches come from changes none of them.
     stored = dataclasses.replace(config, run=None, resume=False, stop_after_minutes=0.0, stream=False)
     runs.check(path, stored, resume=config.resume, free=free)

@@ -76,6 +76,7 @@ def with_losses(config: TrainConfig, data: Data) -> tuple[TrainConfig, Objective
 
 def refitted(init: Potential, data: Data) -> ModelConfig:
     """The config of a trained model with the references of other data; its scale belongs to its parameters.
+    Whether those hold the zero-point energy nobody said.
 
     Raises:
         ValueError: for elements that the model was not trained on.
@@ -85,7 +86,8 @@ def refitted(init: Potential, data: Data) -> ModelConfig:
         raise ValueError(
             f"init must know the elements of the data, {sorted(present)}, got those of {sorted(known)}"
         )
-    return dataclasses.replace(init.config, reference_energies=tuple(sorted(data.references.items())))
+    references = tuple(sorted(data.references.items()))
+    return dataclasses.replace(init.config, reference_energies=references, zero_point=None)
 
 
 def prepare(

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jphys
 from jphys import ops
 from jphys.graph import make_graph
-from jphys.reliability.vibrations import compare_frequencies, frequencies, numerical_hessians
+from jphys.harmonic import frequencies
+from jphys.reliability.vibrations import compare_frequencies, numerical_hessians
 
 LIGHT = 2.99792458e10  # cm/s
 K = 40.0  # eV/Å²
@@ -34,20 +34,6 @@ def test_a_triangle_has_three_modes_and_the_breathing_one_is_known():
     found = frequencies([6] * 3, corners, hessian)
     unit = np.sqrt(K * 16.02176634 / (12.011 * 1.66053907e-27)) / (2 * np.pi * LIGHT)
     np.testing.assert_allclose(found, unit * np.sqrt([1.5, 1.5, 3.0]), rtol=2e-3)
-
-
-def test_many_molecules_at_once():
-    """Of two sizes, each as alone by differences of its forces."""
-    pair = make_graph([6, 8], [[0, 0, 0], [0, 0.66, 0.88]])
-    corners = 1.1 / 3**0.5 * np.array([[np.cos(a), np.sin(a), 0] for a in 2 * np.pi * np.arange(3) / 3])
-    triangle = make_graph([6, 6, 6], corners)
-    found = jphys.vibrations(spring, None, [pair, triangle, pair])
-    assert [len(values) for values in found] == [1, 3, 1]
-    for graph, values in zip([pair, triangle, pair], found):
-        (hessian,) = numerical_hessians(spring, None, [graph])
-        expected = frequencies(graph.nodes.species, graph.nodes.positions, hessian)
-        np.testing.assert_allclose(values, expected, rtol=2e-3)
-    assert jphys.vibrations(spring, None, []) == []
 
 
 def test_hidden_motions_and_saddles():
