@@ -1,5 +1,5 @@
-"""What relaxation, paths and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory, peers;
-where minimisers end, whether the total energy stays, and what it takes to find the edges of a graph.
+"""What relaxation, paths, modes and dynamics cost: one call against an ASE loop, 10² to 10⁴ atoms, memory,
+peers; where minimisers end, whether the total energy stays, and what it takes to find the edges of a graph.
 
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
@@ -24,6 +24,7 @@ import bench_neighbors
 import bench_paths
 import bench_relaxation
 import bench_systems
+import bench_vibrations
 import numpy as np
 import peer_mlip
 import peer_torch_sim
@@ -34,12 +35,15 @@ from jphys import runs
 from jphys.allocation import keep_freed_memory
 from jphys.data import qm9
 
-Part = Literal["relaxation", "minima", "paths", "dynamics", "memory", "conservation", "neighbors"]
+Part = Literal[
+    "relaxation", "minima", "paths", "vibrations", "dynamics", "memory", "conservation", "neighbors"
+]
 PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
 PARTS = {
     "relaxation": bench_relaxation,
     "minima": bench_minima,
     "paths": bench_paths,
+    "vibrations": bench_vibrations,
     "dynamics": bench_dynamics,
     "memory": bench_memory,
     "conservation": bench_conservation,
@@ -60,9 +64,9 @@ class BenchConfig:
     rounds: int = 5
     """Each round times every candidate of a part in turn."""
     molecules: int = 256
-    """Random molecules of the shipped QM9 subset to relax in one call."""
+    """Random molecules of the shipped QM9 subset to relax, or to find the modes of, in one call."""
     ase_molecules: int = 16
-    """Random ones of them that an ASE loop relaxes per round, other ones in each."""
+    """Random ones of them that an ASE loop does per round, other ones in each."""
     minima: int = 512
     """Random molecules of the shipped QM9 subset whose minima by two methods are compared."""
     bands: int = 32

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def scripts(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_part_is_measured(tmp_path):
+def test_every_part_is_measured(tmp_path, scripts):
     done = run(*SHORT, *TINY, *BRIEF, "--output", str(tmp_path / "bench.json"))
     assert done.returncode == 0, done.stderr[-1500:]
     found = json.loads((tmp_path / "bench.json").read_text("utf-8"))
@@ -62,7 +63,10 @@ def test_every_part_is_measured(tmp_path):
         assert (
             row["converged %"] == row["barrier within 5 meV of ASE's %"] == 100.0 and row["ms per band"] > 0
         )
-    for part in ("relaxation", "minima", "paths", "dynamics", "memory", "conservation", "neighbors"):
+    assert all(row["ms per molecule"] > 0 for row in found["vibrations"]["rows"])
+    distances = [value for name, value in found["vibrations"]["ratios"].items() if "distance" in name]
+    assert len(distances) == 1 and distances[0] < 5.0
+    for part in get_args(scripts("bench_simulation").Part):
         assert f"**{part}**" in done.stdout
     assert "output" not in found["config"] and str(tmp_path) not in json.dumps(found)
 
