@@ -32,7 +32,9 @@ class Kind(NamedTuple):
     dynamics: Dynamics
     species: tuple[int, ...]
     cell: tuple[tuple[float, ...], ...] | None  # rows are lattice vectors, Å; None for a free molecule
+    periodic: tuple[bool, ...]  # which of them; along the others the cell is vacuum
     bonds: tuple[tuple[int, ...], ...]  # rows (i, j, order)
+    fixed: tuple[int, ...]  # atoms that stay where they are
     skin: float
     capacity: float
     freedom: int  # degrees of freedom that hold heat
@@ -59,6 +61,8 @@ class Motion:
         self.dt, self.kT = kind.dynamics.dt * units.FEMTOSECOND, kind.dynamics.temperature * units.KELVIN
         self.pressure = kind.dynamics.pressure * units.GIGAPASCAL
         self.neighbor_fn, self.energy = _energy_of(kind, self.npt)
+        self.free = np.ones((len(kind.species), 1), bool)  # atoms that may move
+        self.free[list(kind.fixed)] = False
         self.apply = self._integrator(self.energy)[1]
         self.run: Any = jax.jit(self._loop)
         self.measure: Any = jax.jit(self._values)
@@ -98,10 +102,13 @@ class Motion:
             return self._at_constant_pressure(energy, jnp.asarray(self.kind.cell).T)
         if dynamics.ensemble == "nvt_langevin":
             gamma = dynamics.friction / units.FEMTOSECOND
-            return integrators.nvt_langevin(energy, _move, self.dt, self.kT, gamma)
+            return integrators.nvt_langevin(energy, self._move, self.dt, self.kT, gamma)
         if dynamics.ensemble == "nvt_nose_hoover":
-            return integrators.nvt_nose_hoover(energy, _move, self.dt, self.kT)
-        return integrators.nve(energy, _move, self.dt)
+            return integrators.nvt_nose_hoover(energy, self._move, self.dt, self.kT)
+        return integrators.nve(energy, self._move, self.dt)
+
+    def _move(self, R, dR, **_):
+        return R + (jnp.where(self.free, dR, 0.0) if self.kind.fixed else dR)
 
     def _at_constant_pressure(self, energy, old):
         """npt_nose_hoover for a step that starts in the box `old`.
@@ -133,8 +140,11 @@ class Motion:
                 settings["neighbor"], overflow = neighbor, neighbor.did_buffer_overflow
             apply = self._at_constant_pressure(self.energy, old)[1] if self.npt else self.apply
             new = apply(state, **settings)
+            if self.kind.fixed:
+                new = dataclasses.replace(new, momentum=jnp.where(self.free, new.momentum, 0.0))
             if neighbor is not None:
                 overflow |= ~neighbor.covers(new.position, **boxed(self.box(new)))
+            overflow |= ~self._has_vacuum(new.position)
             finite = jnp.all(jnp.isfinite(new.position)) & jnp.all(jnp.isfinite(new.momentum))
             new = jax.tree.map(lambda n, o: jnp.where(finite & ~overflow, n, o), new, state)
             moved = (finite & ~overflow).astype(count.dtype)
@@ -142,6 +152,15 @@ class Motion:
 
         start = (jnp.zeros((), jnp.int32), carry, jnp.zeros((), bool), jnp.ones((), bool))
         return jax.lax.while_loop(goes_on, body, start)
+
+    def _has_vacuum(self, R):
+        """Whether (bool) no atom sees an image of another where there is vacuum between them."""
+        if self.kind.cell is None or all(self.kind.periodic):
+            return jnp.ones((), bool)
+        axes = np.array(self.kind.cell)[~np.array(self.kind.periodic)]
+        lengths = np.linalg.norm(axes, axis=1)
+        along = R @ jnp.asarray(axes.T / lengths, R.dtype)
+        return jnp.all(lengths - jnp.ptp(along, axis=0) >= self.kind.potential.cutoff)
 
     def _potential(self, R, params, carry):
         """Energy () in eV at R, in the box and with the list of a carry."""
@@ -182,7 +201,22 @@ class Motion:
 
 
 def _energy_of(kind: Kind, npt: bool):
-    """(neighbor_fn or None, energy function of jax-md); its parameters are to be passed on."""
+    """(neighbor_fn or None, energy function of jax-md); its parameters are to be passed on.
+
+    No force acts on fixed atoms.
+    """
+    lists, energy = _energy_of_all(kind, npt)
+    if not kind.fixed:
+        return lists, energy
+    held = jnp.zeros((len(kind.species), 1), bool).at[np.array(kind.fixed)].set(True)
+
+    def with_fixed(R, *arguments, **settings):
+        return energy(jnp.where(held, jax.lax.stop_gradient(R), R), *arguments, **settings)
+
+    return lists, with_fixed
+
+
+def _energy_of_all(kind: Kind, npt: bool):
     species, bonds = np.array(kind.species), np.array(kind.bonds, int).reshape(-1, 3)
     if kind.cell is None and len(species) <= DENSE:
         return None, energy_fn(kind.potential, None, species, bonds=bonds)
@@ -217,7 +251,3 @@ def _in_precision_of(position, state):
         return leaf.astype(position.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(cast, state)
-
-
-def _move(R, dR, **_):
-    return R + dR

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import ase
 import numpy as np
+from ase.constraints import FixAtoms
 from tqdm import tqdm
 
 from jphys.graph import check_atoms
 from jphys.md.ensembles import NVE, Dynamics
-from jphys.md.system import COLUMNS, System
+from jphys.md.system import COLUMNS, System, fixed_atoms
 from jphys.md.trajectory import Trajectory
 
 
@@ -25,8 +26,9 @@ class Simulation:
     kinetic: np.ndarray  # eV
     temperature: np.ndarray  # K; of the motion about the centre of mass, for Langevin of all motion
     conserved: np.ndarray  # eV; NaN for Langevin, which conserves nothing
-    volume: np.ndarray  # Å³, 0 for molecules
+    volume: np.ndarray  # Å³, 0 for molecules and slabs
     n_reruns: int  # chunks run again because the neighbour list had overflowed
+    box: np.ndarray | None  # (3, 3) Å; of a slab or wire the cell with vacuum in which it ended, else None
 
 
 class NonFinite(RuntimeError):
@@ -50,21 +52,26 @@ def simulate(
     progress: bool = True,
     strict: bool = True,
 ) -> Simulation:
-    """Molecular dynamics by jax-md of a molecule, a cluster or a crystal.
+    """Molecular dynamics by jax-md of a molecule, a cluster, a crystal, a slab or a wire.
 
     Runs `every` steps at a time in one compiled loop. Where the neighbour list overflows, or atoms moved
     farther in a step than it allows for, those steps are run again from the state before them with a new
     list: no step is kept that was computed on missing pairs.
 
+    A slab (periodic in two directions) or a wire (in one) moves in a box with vacuum along the others, so
+    thick that no atom sees an image beyond it; where atoms leave, it grows. The lengths that the cell of
+    `atoms` has there do not count.
+
     Args:
         potential: a Potential.
         params: its parameters.
-        atoms: periodic in all directions or none; its momenta are the first ones unless all are zero. A
-            Nosé–Hoover thermostat counts no heat in the motion of the centre of mass, and the momenta are
-            taken without it there, as by ASE's `Stationary(atoms, preserve_temperature=False)`.
+        atoms: its momenta are the first ones unless all are zero; those that `FixAtoms` holds stay where they
+            are, and hold no heat. A Nosé–Hoover thermostat counts no heat in the motion of the centre of
+            mass, and the momenta are taken without it there, as by ASE's
+            `Stationary(atoms, preserve_temperature=False)`.
         steps: time steps from the start of the trajectory.
         dynamics: ensemble, time step, temperature, pressure.
-        every: steps between two frames.
+        every: steps between two frames, which have multiples of it; the last step has a frame too.
         trajectory: extxyz file to stream the frames to, which ASE reads; a checkpoint lies beside it.
         resume: go on from the checkpoint of the trajectory.
         seed: of first momenta and Langevin noise.
@@ -79,11 +86,11 @@ def simulate(
     Raises:
         NonFinite: naming step and time; the trajectory keeps all frames before.
         RuntimeError: where a single step moves atoms farther than the skin.
-        ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, partly periodic
-            boundaries, charges or magnetic moments, line breaks in `atoms.info`, npt of a molecule,
-            constraints, steps or every < 1, `resume` without a trajectory, a trajectory that exists without
-            `resume` or the other way round, a checkpoint of another simulation (atoms, cell, boundaries,
-            dynamics, model, parameters, bonds) or beyond `steps`.
+        ValueError: no atoms, positions or momenta that are not finite, masses ≤ 0, charges or magnetic
+            moments, line breaks in `atoms.info`, npt of other than a crystal or with fixed atoms, constraints
+            other than `FixAtoms`, no atom that may move, steps or every < 1, `resume` without a trajectory, a
+            trajectory that exists without `resume` or the other way round, a checkpoint of another simulation
+            (atoms, cell, boundaries, dynamics, model, parameters, bonds) or beyond `steps`.
     """
     if not skin > 0:
         raise ValueError(f"skin must be positive, got {skin}")
@@ -102,7 +109,8 @@ def simulate(
         raise NonFinite(f"energy, positions and momenta must be finite, got NaN or infinity {place}")
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     status = "finished" if finite else "nonfinite"
-    return Simulation(atoms=system.frame(last, rows[-1]), status=status, n_reruns=reruns, **table)
+    atoms = system.frame(last, rows[-1])
+    return Simulation(atoms=atoms, status=status, n_reruns=reruns, box=system.box, **table)
 
 
 def _advance(system: System, carry, rows: list[dict[str, float]], span, file: Trajectory | None, bar):
@@ -115,7 +123,7 @@ def _advance(system: System, carry, rows: list[dict[str, float]], span, file: Tr
     (done, steps, every), last, reruns = span, carry, 0
     finite = bool(np.isfinite(rows[-1]["potential"]))
     while finite and done < steps:
-        carry, moved, again = system.advance(carry, min(every, steps - done))
+        carry, moved, again = system.advance(carry, min(every - done % every, steps - done))
         reruns += again
         done += moved
         bar.update(moved)
@@ -144,9 +152,11 @@ def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None)
 def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None:
     if not len(atoms):
         raise ValueError("atoms must hold at least one atom, got none")
-    check_atoms(atoms)
+    closed = atoms.copy()
+    closed.pbc = False
+    check_atoms(closed)
     if dynamics.ensemble == "npt_nose_hoover" and not atoms.pbc.all():
-        raise ValueError("ensemble must not be npt_nose_hoover for a molecule: it has no volume")
+        raise ValueError("ensemble must not be npt_nose_hoover for a molecule or a slab: it has no volume")
     if dynamics.ensemble == "npt_nose_hoover" and np.linalg.det(atoms.cell.array) < 0:
         raise ValueError("cell must be right-handed for npt_nose_hoover, got a negative determinant")
     for name, value in (("steps", steps), ("every", every)):
@@ -162,5 +172,11 @@ def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None
     for name, value in atoms.info.items():
         if not isinstance(name, str) or any("\n" in text for text in (name, value) if isinstance(text, str)):
             raise ValueError(f"info must hold values of one line by name, got {value!r} as {name!r}")
-    if atoms.constraints:
-        raise ValueError(f"atoms must have no constraints, got {atoms.constraints}")
+    others = [one for one in atoms.constraints if not isinstance(one, FixAtoms)]
+    if others:
+        raise ValueError(f"constraints must be FixAtoms, got {others}")
+    fixed = len(fixed_atoms(atoms))
+    if fixed == len(atoms):
+        raise ValueError("constraints must leave at least one atom free, got none")
+    if fixed and dynamics.ensemble == "npt_nose_hoover":
+        raise ValueError(f"ensemble must not be npt_nose_hoover with fixed atoms, got {fixed} of them")

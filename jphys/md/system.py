@@ -14,7 +14,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from jphys import units
 from jphys.graph import bond_rows
 from jphys.md.ensembles import Dynamics, Ensemble
-from jphys.md.motion import Kind, motion_of, without_drift
+from jphys.md.motion import Kind, Motion, motion_of, without_drift
+from jphys.md.vacuum import vacuum_box, vacuum_left
 
 COLUMNS = ("step", "time", "potential", "kinetic", "temperature", "conserved", "volume")
 
@@ -25,24 +26,41 @@ class System:
     def __init__(self, potential, params, atoms: ase.Atoms, dynamics: Dynamics, skin, capacity, bonds):
         self.dynamics, self.template, self.params = dynamics, _without_results(atoms), jax.device_put(params)
         self.npt, self.extra, self.broken = dynamics.ensemble == "npt_nose_hoover", 0, False
+        self.fixed = fixed_atoms(atoms)
         self.momenta = first_momenta(atoms, dynamics.ensemble)
         self.n_resting = resting_rotations(atoms)
         known = bond_rows(bonds, len(atoms)).tolist()
+        self.reach = potential.cutoff + skin
         kind = Kind(
             potential=potential,
             dynamics=dynamics,
             species=tuple(atoms.numbers.tolist()),
-            cell=tuple(map(tuple, atoms.cell.array.tolist())) if atoms.pbc.all() else None,
+            cell=None,
+            periodic=tuple(atoms.pbc.tolist()),
             bonds=tuple(map(tuple, known)),
+            fixed=tuple(self.fixed.tolist()),
             skin=skin,
             capacity=capacity,
             freedom=self.freedom,
             moves_as_whole=self.moves_as_whole,
             precision=jnp.zeros(0).dtype.name,
         )
-        self.motion = motion_of(kind)
+        self.motion = self._in_a_box(kind, atoms.positions)
         self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": known}
         self.model["parameters"] = fingerprint(params)
+
+    def _in_a_box(self, kind: Kind, positions) -> Motion:
+        """The motion of a kind in the cell of its atoms, with vacuum where that is not periodic."""
+        pbc, cell = self.template.pbc, self.template.cell.array
+        if pbc.any() and not pbc.all():
+            cell = vacuum_box(cell, pbc, positions, self.reach)
+        return motion_of(kind._replace(cell=tuple(map(tuple, cell.tolist())) if pbc.any() else None))
+
+    @property
+    def box(self) -> np.ndarray | None:
+        """Rows are the vectors (3, 3) Å of the box in which a slab or a wire moves; None for others."""
+        kind = self.motion.kind
+        return None if kind.cell is None or all(kind.periodic) else np.array(kind.cell)
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on."""
@@ -53,18 +71,21 @@ class System:
             "pbc": self.template.pbc.tolist(),
             "dynamics": dataclasses.asdict(self.dynamics),
             "degrees of freedom": self.freedom,
+            **({"fixed atoms": self.fixed.tolist()} if len(self.fixed) else {}),
             **self.model,
         }
 
     @property
     def moves_as_whole(self) -> bool:
-        """Whether the motion of the centre of mass is heat: that of one atom, and under Langevin's noise."""
-        return len(self.template) == 1 or self.dynamics.ensemble == "nvt_langevin"
+        """Whether the motion of the centre of mass is heat: that of one atom, beside fixed ones, and under
+        Langevin's noise."""
+        alone = len(self.template) == 1 or len(self.fixed) > 0
+        return alone or self.dynamics.ensemble == "nvt_langevin"
 
     @property
     def freedom(self) -> int:
         """Degrees of freedom that hold heat."""
-        n = len(self.template)
+        n = len(self.template) - len(self.fixed)
         return 3 * n if self.moves_as_whole else 3 * n - 3 - self.n_resting
 
     def start(self, atoms: ase.Atoms, seed: int):
@@ -73,7 +94,7 @@ class System:
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
         momenta, mass, kT = self.momenta, atoms.get_masses(), self.dynamics.temperature * units.KELVIN
         if not atoms.get_momenta().any():
-            momenta = thermal_momenta(mass, kT, seed)
+            momenta = thermal_momenta(mass, kT, seed, self.fixed)
         settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta)}
         if self.npt:
             settings["box"] = jnp.asarray(cell.T)
@@ -103,6 +124,9 @@ class System:
                     )
                 # The state before these steps, with a larger list; fewer steps, should the box shrink on.
                 reruns, size, self.extra = reruns + 1, max(size // 2, 1), 2 * self.extra + 4
+                positions = new[0].position
+                if self.box is not None and vacuum_left(self.box, self.template.pbc, positions) < self.reach:
+                    self.motion = self._in_a_box(self.motion.kind, positions)
                 carry = self.with_list(carry[0])
                 continue
             carry, done, self.broken = new, done + int(count), not finite
@@ -152,19 +176,35 @@ def _without_results(atoms: ase.Atoms) -> ase.Atoms:
     return copy
 
 
-def thermal_momenta(mass, kT: float, seed: int) -> np.ndarray:
+def thermal_momenta(mass, kT: float, seed: int, fixed=()) -> np.ndarray:
     """Momenta (n, 3) of Maxwell and Boltzmann at kT in eV, without motion of the centre of mass.
+
+    Of atoms beside fixed ones, whose indices are given, the whole may move; the fixed ones have none.
 
     jax-md's own take the mean momentum from every atom, whatever its mass: light atoms come out too hot
     (ethanol starts at 520 K in place of 300 K).
     """
     mass = np.asarray(mass)[:, None]
     momenta = np.sqrt(mass * kT) * np.random.default_rng(seed).normal(size=(len(mass), 3))
+    if len(fixed):
+        momenta[np.asarray(fixed)] = 0.0
+        return momenta
     return without_drift(momenta, mass) if len(mass) > 1 else momenta
 
 
+def fixed_atoms(atoms: ase.Atoms) -> np.ndarray:
+    """Indices (k,) of the atoms that `FixAtoms` holds, ascending."""
+    return np.unique(np.concatenate([np.zeros(0, int), *(one.index for one in atoms.constraints)]))
+
+
 def first_momenta(atoms: ase.Atoms, ensemble: Ensemble) -> np.ndarray:
-    """The momenta (n, 3) of the atoms; for Nosé–Hoover, which counts none of its energy, without drift."""
+    """The momenta (n, 3) of the atoms; for Nosé–Hoover, which counts none of its energy, without drift; fixed
+    atoms have none."""
+    fixed = fixed_atoms(atoms)
+    if len(fixed):
+        momenta = atoms.get_momenta()
+        momenta[fixed] = 0.0
+        return momenta
     if len(atoms) == 1 or not ensemble.endswith("nose_hoover"):
         return atoms.get_momenta()
     return without_drift(atoms.get_momenta(), atoms.get_masses()[:, None])
@@ -175,7 +215,8 @@ def resting_rotations(atoms: ase.Atoms) -> int:
 
     Neither forces between atoms nor a Nosé–Hoover thermostat give it angular momentum.
     """
-    if atoms.pbc.any() or len(atoms) == 1 or not atoms.get_momenta().any():
+    still = len(atoms) == 1 or len(fixed_atoms(atoms)) or not atoms.get_momenta().any()
+    if atoms.pbc.any() or still:
         return 0
     inner = without_drift(atoms.get_momenta(), atoms.get_masses()[:, None])
     kinetic = np.sum(inner**2 / (2 * atoms.get_masses()[:, None]))

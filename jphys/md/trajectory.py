@@ -74,7 +74,8 @@ class Trajectory:
         with np.load(self.stored) as stored:
             record = json.loads(str(stored["record"]))
             found = [stored[name] for name in sorted(stored.files) if name != "record"]
-        differing = [name for name, value in self.identity.items() if record["identity"].get(name) != value]
+        theirs = record["identity"]
+        differing = [name for name in self.identity | theirs if theirs.get(name) != self.identity.get(name)]
         if differing:
             names = ", ".join(differing)
             raise ValueError(f"resume needs a checkpoint with the same {names}, got another in {self.stored}")
