@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import fcc100, molecule
+from ase.build import fcc100
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms, FixBondLength
 from ase.md.verlet import VelocityVerlet
@@ -87,22 +87,21 @@ def test_a_box_with_vacuum_keeps_what_is_periodic():
 @pytest.mark.parametrize("ensemble", ["nve", "nvt_nose_hoover", "nvt_langevin"])
 def test_fixed_atoms_stay_and_hold_no_heat(ensemble, tmp_path):
     """Bit by bit; the thermostats bring those that are free to their temperature."""
-    atoms = molecule("C2H6")
-    atoms.set_masses([12.0] * 8)  # pyright: ignore[reportArgumentType]
-    atoms.set_constraint(FixAtoms([0, 1]))
-    file = tmp_path / "ethane.extxyz"
-    dynamics = jphys.Dynamics(ensemble=ensemble, dt=0.5, temperature=300.0, friction=0.05)
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    atoms = Atoms("C4", 1.2 / 8**0.5 * corners, constraint=FixAtoms([1]))
+    file = tmp_path / "tetrahedron.extxyz"
+    dynamics = jphys.Dynamics(ensemble=ensemble, dt=1.0, temperature=300.0, friction=0.05)
     found = simulate(springs, atoms, steps=2000, every=10, dynamics=dynamics, seed=3, trajectory=file)
     frames = read(file)
     for frame in (found.atoms, *frames):
-        np.testing.assert_allclose(frame.positions[:2], atoms.positions[:2], atol=1e-7)
-        assert (frame.get_momenta()[:2] == 0).all()
+        np.testing.assert_allclose(frame.positions[1], atoms.positions[1], atol=1e-7)
+        assert (frame.get_momenta()[1] == 0).all()
     kinetic = [frame.get_kinetic_energy() for frame in frames]
-    np.testing.assert_allclose(found.temperature, np.array(kinetic) / (9 * jphys.units.KELVIN), rtol=1e-3)
+    np.testing.assert_allclose(found.temperature, np.array(kinetic) / (4.5 * jphys.units.KELVIN), rtol=1e-3)
     if ensemble != "nve":
-        assert found.temperature[40:].mean() == pytest.approx(300.0, rel=0.15)
+        assert found.temperature[40:].mean() == pytest.approx(300.0, rel=0.2)
     if ensemble != "nvt_langevin":
-        assert np.ptp(found.conserved[1:]) < 0.02
+        assert np.ptp(found.conserved) < 1e-3
 
 
 def test_a_run_beside_fixed_atoms_is_continued_as_such(tmp_path):
