@@ -63,6 +63,14 @@ class Neighbors:
         """
         return self.lists.update(position, self, **kwargs)
 
+    def outdated(self, position, *, ahead, box=None) -> jax.Array:
+        """Whether (bool) `update` would find the list anew."""
+        return self.lists.outdated(position, self.lists.lattice.matrix(box), self, ahead)
+
+    def found_anew(self, position, *, box=None) -> "Neighbors":
+        """The list at other positions, in the room of this one."""
+        return self.lists.again(position, self.lists.lattice.matrix(box), self)
+
     def covers(self, position, *, box=None) -> jax.Array:
         """Whether (bool) all pairs within the cutoff at these positions are in the list."""
         return ~self.lists.outdated(position, self.lists.lattice.matrix(box), self, 0.0)
@@ -131,9 +139,9 @@ class Lists:
         R, matrix = jax.lax.stop_gradient((jnp.asarray(R), self.lattice.matrix(box)))
         ahead = 0.05 * self.skin if ahead is None else ahead
         outdated = self.outdated(R, matrix, neighbors, ahead)
-        return jax.lax.cond(outdated, self._again, _keep, R, matrix, neighbors)
+        return jax.lax.cond(outdated, self.again, _keep, R, matrix, neighbors)
 
-    def _again(self, R, matrix, neighbors: Neighbors) -> Neighbors:
+    def again(self, R, matrix, neighbors: Neighbors) -> Neighbors:
         wrapped = self._wrapped(R, matrix)
         if isinstance(neighbors.found, custom_partition.NeighborListMultiImage):
             found = neighbors.found.update(wrapped, box=matrix)

@@ -21,15 +21,16 @@ from jphys.md.neighbor_list import energy_neighbor_list
 __all__ = ["AHEAD"]
 
 AHEAD = 3.0  # how much farther an atom may move in a step than its fastest component of velocity says
+SOME = 300.0 * units.KELVIN  # eV; jax-md wants a temperature, each step is given its own
 LENGTHS = 4  # of neighbour lists whose programs are kept
 DENSE = 100  # atoms; free molecules up to this size see all pairs and need no list
 
 
 class Kind(NamedTuple):
-    """All that a compiled motion depends on."""
+    """All that a compiled motion depends on; its temperature is an argument."""
 
     potential: Any
-    dynamics: Dynamics
+    dynamics: Dynamics  # at 300 K
     species: tuple[int, ...]
     cell: tuple[tuple[float, ...], ...] | None  # rows are lattice vectors, Å; None for a free molecule
     periodic: tuple[bool, ...]  # which of them; along the others the cell is vacuum
@@ -58,7 +59,7 @@ class Motion:
     def __init__(self, kind: Kind):
         self.kind, self.dynamics = kind, kind.dynamics
         self.npt = kind.dynamics.ensemble == "npt_nose_hoover"
-        self.dt, self.kT = kind.dynamics.dt * units.FEMTOSECOND, kind.dynamics.temperature * units.KELVIN
+        self.dt = kind.dynamics.dt * units.FEMTOSECOND
         self.pressure = kind.dynamics.pressure * units.GIGAPASCAL
         self.neighbor_fn, self.energy = _energy_of(kind, self.npt)
         self.free = np.ones((len(kind.species), 1), bool)  # atoms that may move
@@ -102,9 +103,9 @@ class Motion:
             return self._at_constant_pressure(energy, jnp.asarray(self.kind.cell).T)
         if dynamics.ensemble == "nvt_langevin":
             gamma = dynamics.friction / units.FEMTOSECOND
-            return integrators.nvt_langevin(energy, self._move, self.dt, self.kT, gamma)
+            return integrators.nvt_langevin(energy, self._move, self.dt, SOME, gamma)
         if dynamics.ensemble == "nvt_nose_hoover":
-            return integrators.nvt_nose_hoover(energy, self._move, self.dt, self.kT)
+            return integrators.nvt_nose_hoover(energy, self._move, self.dt, SOME)
         return integrators.nve(energy, self._move, self.dt)
 
     def _move(self, R, dR, **_):
@@ -122,9 +123,9 @@ class Motion:
             scaled = jnp.cbrt(jnp.linalg.det(box) / jnp.linalg.det(old)) - 1.0
             return R + (dR - R * scaled) @ jnp.linalg.inv(box).T
 
-        return integrators.npt_nose_hoover(energy, shift, self.dt, self.pressure, self.kT)
+        return integrators.npt_nose_hoover(energy, shift, self.dt, self.pressure, SOME)
 
-    def _loop(self, params, carry, n_steps):
+    def _loop(self, params, carry, n_steps, kT):
         """n_steps at most; stops before a step on an overflowed list and after one that is not finite."""
 
         def goes_on(loop):
@@ -133,25 +134,34 @@ class Motion:
 
         def body(loop):
             count, (state, neighbor), overflow, _ = loop
-            settings, old = {"params": params}, self.box(state)
             if neighbor is not None:
-                ahead = AHEAD * self.dt * jnp.max(jnp.abs(state.velocity))
-                neighbor = neighbor.update(state.position, ahead=ahead, **boxed(old))
-                settings["neighbor"], overflow = neighbor, neighbor.did_buffer_overflow
-            apply = self._at_constant_pressure(self.energy, old)[1] if self.npt else self.apply
-            new = apply(state, **settings)
-            if self.kind.fixed:
-                new = dataclasses.replace(new, momentum=jnp.where(self.free, new.momentum, 0.0))
-            if neighbor is not None:
-                overflow |= ~neighbor.covers(new.position, **boxed(self.box(new)))
-            overflow |= ~self._has_vacuum(new.position)
-            finite = jnp.all(jnp.isfinite(new.position)) & jnp.all(jnp.isfinite(new.momentum))
+                neighbor = neighbor.update(state.position, **self.whereabouts(state))
+                overflow = neighbor.did_buffer_overflow
+            new, covered, finite = self.stepped(params, state, neighbor, kT)
+            overflow |= ~covered
             new = jax.tree.map(lambda n, o: jnp.where(finite & ~overflow, n, o), new, state)
             moved = (finite & ~overflow).astype(count.dtype)
             return count + moved, (new, neighbor), overflow, finite
 
         start = (jnp.zeros((), jnp.int32), carry, jnp.zeros((), bool), jnp.ones((), bool))
         return jax.lax.while_loop(goes_on, body, start)
+
+    def whereabouts(self, state) -> dict[str, Any]:
+        """What `Neighbors.update` has to know beside positions: how far atoms will go, the box that moves."""
+        return {"ahead": AHEAD * self.dt * jnp.max(jnp.abs(state.velocity)), **boxed(self.box(state))}
+
+    def stepped(self, params, state, neighbor, kT):
+        """One step: the next state, whether (bool) all pairs of it were seen, whether it is finite."""
+        old = self.box(state)
+        settings = {"params": params, "kT": kT} | ({} if neighbor is None else {"neighbor": neighbor})
+        apply = self._at_constant_pressure(self.energy, old)[1] if self.npt else self.apply
+        new = apply(state, **settings)
+        if self.kind.fixed:
+            new = dataclasses.replace(new, momentum=jnp.where(self.free, new.momentum, 0.0))
+        covered = self._has_vacuum(new.position)
+        if neighbor is not None:
+            covered &= neighbor.covers(new.position, **boxed(self.box(new)))
+        return new, covered, jnp.all(jnp.isfinite(new.position)) & jnp.all(jnp.isfinite(new.momentum))
 
     def _has_vacuum(self, R):
         """Whether (bool) no atom sees an image of another where there is vacuum between them."""
@@ -172,7 +182,7 @@ class Motion:
         """The forces (n, 3) of jax-md."""
         return -jax.grad(self._potential)(carry[0].position, params, carry)
 
-    def _values(self, params, carry):
+    def _values(self, params, carry, kT):
         """(potential, kinetic, temperature, conserved) of a carry."""
         state = carry[0]
         potential = self._potential(state.position, params, carry)
@@ -182,20 +192,20 @@ class Motion:
             momenta = without_drift(state.momentum, state.mass)
             heat = quantity.kinetic_energy(momentum=momenta, mass=state.mass)
         temperature = 2.0 * heat / (self.kind.freedom * units.KELVIN)
-        return potential, kinetic, temperature, self._conserved(state, potential, kinetic)
+        return potential, kinetic, temperature, self._conserved(state, potential, kinetic, kT)
 
-    def _conserved(self, state, potential, kinetic):
+    def _conserved(self, state, potential, kinetic, kT):
         """What the integrator conserves, eV; NaN for Langevin."""
-        surplus = (state.position.size - self.kind.freedom) * self.kT
+        surplus = (state.position.size - self.kind.freedom) * kT
 
         def energy(_, **__):
             return potential
 
         if self.dynamics.ensemble == "nvt_nose_hoover":
-            invariant = integrators.nvt_nose_hoover_invariant(energy, state, self.kT)
+            invariant = integrators.nvt_nose_hoover_invariant(energy, state, kT)
             return invariant - surplus * state.chain.position[0]
         if self.npt:
-            invariant = integrators.npt_nose_hoover_invariant(energy, state, self.pressure, self.kT)
+            invariant = integrators.npt_nose_hoover_invariant(energy, state, self.pressure, kT)
             return invariant - surplus * state.thermostat.position[0]
         return (jnp.nan if self.dynamics.ensemble == "nvt_langevin" else 1.0) * (potential + kinetic)
 

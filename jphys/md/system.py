@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from jphys import units
 from jphys.graph import bond_rows
 from jphys.md.ensembles import Dynamics, Ensemble
-from jphys.md.motion import Kind, Motion, motion_of, without_drift
+from jphys.md.motion import SOME, Kind, Motion, motion_of, without_drift
 from jphys.md.vacuum import vacuum_box, vacuum_left
 
 COLUMNS = ("step", "time", "potential", "kinetic", "temperature", "conserved", "volume")
@@ -33,7 +33,7 @@ class System:
         self.reach = potential.cutoff + skin
         kind = Kind(
             potential=potential,
-            dynamics=dynamics,
+            dynamics=dataclasses.replace(dynamics, temperature=SOME / units.KELVIN),
             species=tuple(atoms.numbers.tolist()),
             cell=None,
             periodic=tuple(atoms.pbc.tolist()),
@@ -46,6 +46,7 @@ class System:
             precision=jnp.zeros(0).dtype.name,
         )
         self.motion = self._in_a_box(kind, atoms.positions)
+        self.kT = jnp.asarray(dynamics.temperature * units.KELVIN)  # eV
         self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": known}
         self.model["parameters"] = fingerprint(params)
 
@@ -92,14 +93,12 @@ class System:
         """The first carry."""
         cell = np.asarray(atoms.cell.array)
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
-        momenta, mass, kT = self.momenta, atoms.get_masses(), self.dynamics.temperature * units.KELVIN
+        momenta, mass, kT = self.momenta, atoms.get_masses(), float(self.kT)
         if not atoms.get_momenta().any():
             momenta = thermal_momenta(mass, kT, seed, self.fixed)
-        settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta)}
+        settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta), "kT": kT}
         if self.npt:
             settings["box"] = jnp.asarray(cell.T)
-        if self.dynamics.ensemble == "nve":
-            settings["kT"] = kT
         neighbor = self.motion.allocate(jnp.asarray(R), self.extra, settings.get("box"))
         state = self.motion.start(jax.random.key(seed), jnp.asarray(R), settings)
         force = self.motion.force(self.params, (state, neighbor))
@@ -113,7 +112,7 @@ class System:
         """(carry, steps done, reruns) after n_steps, or fewer where the state is no longer finite."""
         reruns, size, done, stuck, self.extra = 0, n_steps, 0, 0, 0
         while done < n_steps and not self.broken:
-            count, new, *flags = self.motion.run(self.params, carry, min(size, n_steps - done))
+            count, new, *flags = self.motion.run(self.params, carry, min(size, n_steps - done), self.kT)
             count, overflow, finite = jax.device_get([count, *flags])
             if overflow and finite:
                 stuck = stuck + 1 if size == 1 else 0
@@ -134,7 +133,7 @@ class System:
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
-        measured = jax.device_get(self.motion.measure(self.params, carry))
+        measured = jax.device_get(self.motion.measure(self.params, carry, self.kT))
         volume = abs(np.linalg.det(self._cell(carry))) if self.template.pbc.all() else 0.0
         values = (step, step * self.dynamics.dt, *measured, volume)
         return {name: float(value) for name, value in zip(COLUMNS, values)}
