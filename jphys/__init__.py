@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from jphys.harmonic import phonons, thermochemistry, vibrations
     from jphys.implicit import stationary
     from jphys.losses import Objective
-    from jphys.md import Dynamics, energy_fn, energy_neighbor_list, relax, simulate
+    from jphys.md import (
+        Dynamics,
+        energy_fn,
+        energy_neighbor_list,
+        relax,
+        simulate,
+        simulate_replicas,
+    )
     from jphys.models import MessagePassingConfig, TransformerConfig, make_potential
     from jphys.models.potential import Potential, reference_energy
     from jphys.paths import neb, saddles
@@ -89,6 +96,7 @@ __all__ = [
     "saddles",
     "save",
     "simulate",
+    "simulate_replicas",
     "stationary",
     "thermochemistry",
     "train",
@@ -117,6 +125,7 @@ _HOME = {
     "saddles": "jphys.paths",
     "save": "jphys.checkpoint",
     "simulate": "jphys.md",
+    "simulate_replicas": "jphys.md",
     "stationary": "jphys.implicit",
     "thermochemistry": "jphys.harmonic",
     "train": "jphys.training.fit",

@@ -6,6 +6,7 @@ from jphys.md.fire import Fire
 from jphys.md.lists import Neighbors
 from jphys.md.neighbor_list import energy_neighbor_list
 from jphys.md.relaxing import relax, relax_to
+from jphys.md.replicas import simulate_replicas
 from jphys.md.simulation import NonFinite, Simulation, simulate
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "relax",
     "relax_to",
     "simulate",
+    "simulate_replicas",
 ]

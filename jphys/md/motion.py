@@ -66,8 +66,8 @@ class Motion:
         self.free[list(kind.fixed)] = False
         self.apply = self._integrator(self.energy)[1]
         self.run: Any = jax.jit(self._loop)
-        self.measure: Any = jax.jit(self._values)
-        self.force: Any = jax.jit(self._force)
+        self.measure: Any = jax.jit(self.values)
+        self.force: Any = jax.jit(self.forces)
         self.lengths: set[int] = set()  # of the lists that these are compiled for
 
     def start(self, key, R, settings: dict[str, Any]):
@@ -178,11 +178,11 @@ class Motion:
         settings = {} if neighbor is None else {"neighbor": neighbor}
         return self.energy(R, params=params, **settings, **boxed(self.box(state)))
 
-    def _force(self, params, carry):
+    def forces(self, params, carry):
         """The forces (n, 3) of jax-md."""
         return -jax.grad(self._potential)(carry[0].position, params, carry)
 
-    def _values(self, params, carry, kT):
+    def values(self, params, carry, kT):
         """(potential, kinetic, temperature, conserved) of a carry."""
         state = carry[0]
         potential = self._potential(state.position, params, carry)

@@ -92,11 +92,9 @@ def simulate(
             trajectory that exists without `resume` or the other way round, a checkpoint of another simulation
             (atoms, cell, boundaries, dynamics, model, parameters, bonds) or beyond `steps`.
     """
-    if not skin > 0:
-        raise ValueError(f"skin must be positive, got {skin}")
+    check_request(atoms, steps, every, dynamics, skin)
     if resume and trajectory is None:
         raise ValueError("resume needs a trajectory, which holds what to go on from, got None")
-    _check(atoms, steps, every, dynamics)
     system = System(potential, params, atoms, dynamics, skin, capacity, bonds)
     file = None if trajectory is None else Trajectory(Path(trajectory), resume, system.identity())
     carry, done, rows = _begin(system, atoms, seed, file)
@@ -105,12 +103,22 @@ def simulate(
     with tqdm(total=steps, initial=done, unit="step", desc="simulate", disable=not progress) as bar:
         last, done, finite, reruns = _advance(system, carry, rows, (done, steps, every), file, bar)
     if strict and not finite:
-        place = f"after step {done}, {done * dynamics.dt:g} fs" if done else "at the start"
-        raise NonFinite(f"energy, positions and momenta must be finite, got NaN or infinity {place}")
+        raise nonfinite(done, dynamics)
+    return result(system, last, rows, finite, reruns)
+
+
+def result(system: System, last, rows: list[dict[str, float]], finite: bool, reruns: int) -> Simulation:
+    """What came of a system whose last finite carry and rows are given."""
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     status = "finished" if finite else "nonfinite"
     atoms = system.frame(last, rows[-1])
     return Simulation(atoms=atoms, status=status, n_reruns=reruns, box=system.box, **table)
+
+
+def nonfinite(done: int, dynamics: Dynamics, whose: str = "") -> NonFinite:
+    """The error of a state that is not finite so many steps after the start."""
+    place = f"after step {done}, {done * dynamics.dt:g} fs" if done else "at the start"
+    return NonFinite(f"energy, positions and momenta{whose} must be finite, got NaN or infinity {place}")
 
 
 def _advance(system: System, carry, rows: list[dict[str, float]], span, file: Trajectory | None, bar):
@@ -149,7 +157,10 @@ def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None)
     return carry, 0, [row]
 
 
-def _check(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics) -> None:
+def check_request(atoms: ase.Atoms, steps: int, every: int, dynamics: Dynamics, skin: float) -> None:
+    """Refuse what nothing can be simulated of; see `simulate`."""
+    if not skin > 0:
+        raise ValueError(f"skin must be positive, got {skin}")
     if not len(atoms):
         raise ValueError("atoms must hold at least one atom, got none")
     closed = atoms.copy()

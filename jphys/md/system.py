@@ -89,8 +89,8 @@ class System:
         n = len(self.template) - len(self.fixed)
         return 3 * n if self.moves_as_whole else 3 * n - 3 - self.n_resting
 
-    def start(self, atoms: ase.Atoms, seed: int):
-        """The first carry."""
+    def still(self, atoms: ase.Atoms, seed: int):
+        """The first state, which knows no force yet."""
         cell = np.asarray(atoms.cell.array)
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
         momenta, mass, kT = self.momenta, atoms.get_masses(), float(self.kT)
@@ -99,10 +99,12 @@ class System:
         settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta), "kT": kT}
         if self.npt:
             settings["box"] = jnp.asarray(cell.T)
-        neighbor = self.motion.allocate(jnp.asarray(R), self.extra, settings.get("box"))
-        state = self.motion.start(jax.random.key(seed), jnp.asarray(R), settings)
-        force = self.motion.force(self.params, (state, neighbor))
-        return dataclasses.replace(state, force=force), neighbor
+        return self.motion.start(jax.random.key(seed), jnp.asarray(R), settings)
+
+    def start(self, atoms: ase.Atoms, seed: int):
+        """The first carry."""
+        carry = self.with_list(self.still(atoms, seed))
+        return dataclasses.replace(carry[0], force=self.motion.force(self.params, carry)), carry[1]
 
     def with_list(self, state):
         """The carry of a state."""
@@ -117,23 +119,33 @@ class System:
             if overflow and finite:
                 stuck = stuck + 1 if size == 1 else 0
                 if stuck > 4:
-                    raise RuntimeError(
-                        "a step must not move atoms farther than the skin of the neighbour list: choose a"
-                        f" smaller dt than {self.dynamics.dt} fs or a larger skin"
-                    )
+                    raise self.too_fast()
                 # The state before these steps, with a larger list; fewer steps, should the box shrink on.
                 reruns, size, self.extra = reruns + 1, max(size // 2, 1), 2 * self.extra + 4
-                positions = new[0].position
-                if self.box is not None and vacuum_left(self.box, self.template.pbc, positions) < self.reach:
-                    self.motion = self._in_a_box(self.motion.kind, positions)
+                self.make_room(new[0].position)
                 carry = self.with_list(carry[0])
                 continue
             carry, done, self.broken = new, done + int(count), not finite
         return carry, done, reruns
 
+    def too_fast(self) -> RuntimeError:
+        """What is wrong where a list with all room does not serve for one step."""
+        return RuntimeError(
+            "a step must not move atoms farther than the skin of the neighbour list: choose a smaller dt"
+            f" than {self.dynamics.dt} fs or a larger skin"
+        )
+
+    def make_room(self, positions) -> None:
+        """A larger box where atoms of a slab have come too near to their images beyond the vacuum."""
+        if self.box is not None and vacuum_left(self.box, self.template.pbc, positions) < self.reach:
+            self.motion = self._in_a_box(self.motion.kind, positions)
+
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
-        measured = jax.device_get(self.motion.measure(self.params, carry, self.kT))
+        return self.row(jax.device_get(self.motion.measure(self.params, carry, self.kT)), carry, step)
+
+    def row(self, measured, carry, step: int) -> dict[str, float]:
+        """One row of the table, of what `Motion.measure` gave."""
         volume = abs(np.linalg.det(self._cell(carry))) if self.template.pbc.all() else 0.0
         values = (step, step * self.dynamics.dt, *measured, volume)
         return {name: float(value) for name, value in zip(COLUMNS, values)}

@@ -1,0 +1,254 @@
+"""Several simulations of one structure at once, in one compiled loop."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jphys.compiling import remembered
+from jphys.md.ensembles import NVE, Dynamics
+from jphys.md.motion import LENGTHS, Motion, boxed
+from jphys.md.simulation import Simulation, check_request, nonfinite, result
+from jphys.md.system import COLUMNS, System
+from jphys.md.trajectory import Trajectory
+
+
+def simulate_replicas(
+    potential,
+    params,
+    atoms: ase.Atoms,
+    *,
+    steps: int,
+    seeds: Sequence[int],
+    temperatures: Sequence[float] | None = None,
+    dynamics: Dynamics = NVE,
+    every: int = 20,
+    trajectory: str | Path | None = None,
+    resume: bool = False,
+    skin: float = 0.5,
+    capacity: float = 1.25,
+    bonds=None,
+    progress: bool = True,
+    strict: bool = True,
+) -> list[Simulation]:
+    """Molecular dynamics of several replicas of one structure, each as `simulate` moves it.
+
+    A step moves all of them: on an accelerator small systems cost little more together than one. They do not
+    feel each other. Where one needs its pairs found anew, all get them; one that is no longer finite stops
+    alone.
+
+    Args:
+        potential, params, atoms, steps, every, skin, capacity, bonds, progress: as in `simulate`.
+        seeds: one per replica, of first momenta and Langevin noise.
+        temperatures: K, one per replica; None: that of dynamics.
+        dynamics: ensemble, time step, pressure.
+        trajectory: folder for `replica-000.extxyz`, …, with a checkpoint beside each.
+        resume: go on from these checkpoints.
+        strict: raise where a state is not finite, when the other replicas are done; else its status says so.
+
+    Returns:
+        One Simulation per seed.
+
+    Raises:
+        As `simulate`; ValueError also for no seeds, or as many temperatures as there are not seeds.
+    """
+    check_request(atoms, steps, every, dynamics, skin)
+    if resume and trajectory is None:
+        raise ValueError("resume needs a trajectory, which holds what to go on from, got None")
+    if not len(seeds):
+        raise ValueError("seeds must hold at least one, got none")
+    warmth = [dynamics.temperature] * len(seeds) if temperatures is None else [float(t) for t in temperatures]
+    if len(warmth) != len(seeds):
+        raise ValueError(f"temperatures must be one per seed, {len(seeds)}, got {len(warmth)}")
+    systems = [
+        System(potential, params, atoms, dataclasses.replace(dynamics, temperature=t), skin, capacity, bonds)
+        for t in warmth
+    ]
+    files: list[Trajectory | None] = [None] * len(systems)
+    if trajectory is not None:
+        names = [Path(trajectory) / f"replica-{number:03d}.extxyz" for number in range(len(systems))]
+        files = [Trajectory(name, resume, system.identity()) for name, system in zip(names, systems)]
+    replicas = Replicas(systems, files, atoms, seeds)
+    if replicas.done.max() > steps:
+        most = int(replicas.done.max())
+        raise ValueError(f"steps must be at least {most}, where a checkpoint is, got {steps}")
+    bar = tqdm(total=steps * len(systems), unit="step", desc="simulate", disable=not progress)
+    with bar:
+        bar.update(int(replicas.done.sum()))
+        while replicas.advance(steps, every, bar):
+            pass
+    for number in np.flatnonzero(replicas.broken) if strict else ():
+        raise nonfinite(int(replicas.done[number]), dynamics, f" of replica {number}")
+    return replicas.results()
+
+
+class Replicas:
+    """Simulations of one kind in motion together, and what was written down of each."""
+
+    def __init__(self, systems: list[System], files: list[Trajectory | None], atoms, seeds: Sequence[int]):
+        self.systems, self.files, self.reruns = systems, files, 0
+        self.params, self.kT = systems[0].params, jnp.stack([system.kT for system in systems])
+        states = [system.still(atoms, seed) for system, seed in zip(systems, seeds)]
+        self.done, self.rows = np.zeros(len(systems), int), [[] for _ in systems]
+        self.broken = np.zeros(len(systems), bool)
+        for number, file in enumerate(files):
+            if file is not None and file.resume:
+                states[number], self.done[number], self.rows[number] = file.restore(states[number], COLUMNS)
+        self._share_motion(0)
+        self.carry = self._with_lists(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
+        force = self.together.force(self.params, self.carry)
+        self.carry = dataclasses.replace(self.carry[0], force=force), self.carry[1]
+        self.last = self.carry[0]
+        self._record(np.array([not rows for rows in self.rows]))
+
+    def _share_motion(self, whose: int) -> None:
+        motion = self.systems[whose].motion
+        for system in self.systems:
+            system.motion = motion
+        self.together = together_of(motion)
+
+    def _with_lists(self, state, extra: int = 0):
+        """A carry: the states, and lists of one length for all of them."""
+        neighbor, number = self.together.allocate(state, 0, extra), 0
+        for _ in range(8):
+            if neighbor is None:
+                return state, None
+            neighbors = self.together.found(state, neighbor)
+            full = np.asarray(neighbors.did_buffer_overflow)
+            if not full.any():
+                return state, neighbors
+            number, extra = int(np.argmax(full)), 2 * extra + 4
+            neighbor = self.together.allocate(state, number, extra)
+        raise self.systems[number].too_fast()
+
+    def advance(self, steps: int, every: int, bar) -> bool:
+        """Every replica to its next frame; False where none has one before it."""
+        goes_on = ~self.broken & (self.done < steps)
+        if not goes_on.any():
+            return False
+        left = np.where(goes_on, np.minimum(every - self.done % every, steps - self.done), 0)
+        extra, stuck = 0, np.zeros(len(left), int)
+        while left.any():
+            found = self.together.run(self.params, self.carry, jnp.asarray(left), self.kT)
+            count, overflow, finite = jax.device_get((found[0], *found[2:]))
+            self.carry = found[1]
+            self.done += count
+            left = np.where(finite, left - count, 0)
+            self.broken |= ~finite
+            bar.update(int(count.sum()))
+            blocked = np.flatnonzero(overflow & finite)
+            if not len(blocked):
+                continue
+            stuck[blocked] = np.where(count[blocked] > 0, 0, stuck[blocked] + 1)
+            if stuck.max() > 4:
+                raise self.systems[int(np.argmax(stuck))].too_fast()
+            self.reruns, extra = self.reruns + 1, 2 * extra + 4
+            for number in blocked:
+                before = self.systems[number].motion
+                self.systems[number].make_room(self.carry[0].position[number])
+                if self.systems[number].motion is not before:
+                    self._share_motion(number)
+            self.carry = self._with_lists(self.carry[0], extra)
+        self._record(goes_on)
+        return True
+
+    def _record(self, which: np.ndarray) -> None:
+        """A row and a frame of these replicas; those whose energy is not finite are broken."""
+        measured = jax.device_get(self.together.measure(self.params, self.carry, self.kT))
+        state = self.carry[0]
+        for number in np.flatnonzero(which):
+            system, carry = self.systems[number], (self._state(state, number), None)
+            row = system.row([column[number] for column in measured], carry, int(self.done[number]))
+            first = not self.rows[number]
+            self.broken[number] |= not np.isfinite(row["potential"])
+            if first or not self.broken[number]:
+                self.rows[number].append(row)
+            file = self.files[number]
+            if file is not None and not self.broken[number]:
+                file.write(system.frame(carry, row), carry[0], int(self.done[number]))
+        fine = jnp.asarray(~self.broken)
+        self.last = jax.tree.map(lambda n, o: jnp.where(_like(fine, n), n, o), state, self.last)
+
+    @staticmethod
+    def _state(state, number: int):
+        return jax.tree.map(lambda leaf: leaf[number], state)
+
+    def results(self) -> list[Simulation]:
+        """One Simulation per replica; reruns are those of all."""
+        return [
+            result(system, (self._state(self.last, number), None), rows, not self.broken[number], self.reruns)
+            for number, (system, rows) in enumerate(zip(self.systems, self.rows))
+        ]
+
+
+@remembered(4)
+def together_of(motion: Motion) -> "Together":
+    """The programs of a motion for many replicas."""
+    return Together(motion)
+
+
+class Together:
+    """A motion of many replicas; all arrays of a carry have the replica as their first axis."""
+
+    def __init__(self, motion: Motion):
+        self.motion = motion
+        self.run: Any = jax.jit(self._loop)
+        self.measure: Any = jax.jit(jax.vmap(motion.values, (None, 0, 0)))
+        self.force: Any = jax.jit(jax.vmap(motion.forces, (None, 0)))
+        self.found: Any = jax.jit(jax.vmap(self._found_anew, (0, None)))
+        self.lengths: set[int] = set()
+
+    def allocate(self, state, number: int, extra: int):
+        """A list of one replica, if any; programs for many lengths of it are dropped."""
+        one = jax.tree.map(lambda leaf: leaf[number], state)
+        neighbor = self.motion.allocate(one.position, extra, self.motion.box(one))
+        if neighbor is None:
+            return None
+        if len(self.lengths | {len(neighbor.receivers)}) > LENGTHS:
+            for program in (self.run, self.measure, self.force, self.found):
+                program.clear_cache()
+            self.lengths.clear()
+        self.lengths.add(len(neighbor.receivers))
+        return neighbor
+
+    def _found_anew(self, state, neighbor):
+        return neighbor.found_anew(state.position, **boxed(self.motion.box(state)))
+
+    def _loop(self, params, carry, n_steps, kT):
+        """(steps done, carry, overflow, finite), each of all replicas; see `Motion`: one that must not go on
+        stays while the others move."""
+
+        def moving(loop):
+            count, _, overflow, finite = loop
+            return (count < n_steps) & ~overflow & finite
+
+        def body(loop):
+            count, (state, neighbor), overflow, finite = loop
+            moves = moving(loop)
+            if neighbor is not None:
+                outdated = jax.vmap(lambda s, n: n.outdated(s.position, **self.motion.whereabouts(s)))
+                again = jax.vmap(self._found_anew)
+                stale = jnp.any(outdated(state, neighbor) & moves)
+                neighbor = jax.lax.cond(stale, again, lambda _, n: n, state, neighbor)
+                overflow |= moves & neighbor.did_buffer_overflow
+            new, covered, fine = jax.vmap(self.motion.stepped, (None, 0, 0, 0))(params, state, neighbor, kT)
+            overflow |= moves & ~covered
+            finite &= fine | ~moves
+            kept = moves & fine & ~overflow
+            new = jax.tree.map(lambda n, o: jnp.where(_like(kept, n), n, o), new, state)
+            return count + kept, (new, neighbor), overflow, finite
+
+        n = len(n_steps)
+        start = (jnp.zeros(n, jnp.int32), carry, jnp.zeros(n, bool), jnp.ones(n, bool))
+        return jax.lax.while_loop(lambda loop: jnp.any(moving(loop)), body, start)
+
+
+def _like(flags, leaf):
+    """Flags (r,) for a leaf (r, …)."""
+    return flags.reshape(len(flags), *[1] * (jnp.ndim(leaf) - 1))
