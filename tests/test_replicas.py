@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from known_surfaces import as_potential, diatomic, read, repulsive, springs
+from known_surfaces import as_potential, colliding, diatomic, read, repulsive, springs
 
 import jphys
 from jphys import ops
@@ -51,14 +51,13 @@ def test_each_is_what_it_would_be_alone(ensemble):
 
 @pytest.mark.parametrize("ensemble", ["nve", "npt_nose_hoover"])
 def test_crystals_with_lists(ensemble):
-    """Cold and hot argon of soft spheres; lists without spare room overflow and are made anew."""
+    """Cold and hot argon of soft spheres."""
     crystal = bulk("Ar", "fcc", a=5.2, cubic=True).repeat((2, 2, 2))
     temperatures, settings = [30.0, 900.0], {"steps": 40, "every": 20, "skin": 0.4, "capacity": 1.0}
     dynamics = jphys.Dynamics(ensemble=ensemble, dt=4.0)
     together = replicas(
         repulsive, crystal, seeds=[0, 1], temperatures=temperatures, dynamics=dynamics, **settings
     )
-    assert together[0].n_reruns > 0
     for seed, (found, temperature) in enumerate(zip(together, temperatures)):
         single = jphys.Dynamics(ensemble=ensemble, dt=4.0, temperature=temperature)
         expected = alone(repulsive, crystal, seed=seed, dynamics=single, **settings)
@@ -67,15 +66,27 @@ def test_crystals_with_lists(ensemble):
         np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=2e-3)
 
 
+def test_lists_that_overflow():
+    """Two blocks that fly at each other: what roomy lists give, replica by replica."""
+    dynamics = jphys.Dynamics(ensemble="nvt_langevin", dt=3.0, friction=1e-3)
+    settings = {"steps": 60, "every": 20, "dynamics": dynamics}
+    together = replicas(repulsive, colliding(), seeds=[0, 1], capacity=1.0, **settings)
+    assert together[0].n_reruns > 0
+    for seed, found in enumerate(together):
+        expected = alone(repulsive, colliding(), seed=seed, capacity=8.0, **settings)
+        np.testing.assert_allclose(found.potential, expected.potential, rtol=1e-3)
+        np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=2e-3)
+
+
 def test_where_atoms_leave_a_surface_all_get_a_larger_box():
     """One of two hot pairs of soft spheres flies apart first."""
     slab = Atoms("Cu2", [[0, 0, 0], [0.1, 0, 4.9]], cell=[8, 8, 0], pbc=[True, True, False])
-    settings = {"steps": 150, "every": 50, "dynamics": jphys.Dynamics(dt=2.0)}
-    together = replicas(repulsive, slab, seeds=[3, 4], temperatures=[10.0, 90000.0], **settings)
+    settings = {"steps": 300, "every": 50, "dynamics": jphys.Dynamics(dt=2.0)}
+    together = replicas(repulsive, slab, seeds=[3, 4], temperatures=[10.0, 400000.0], **settings)
     boxes = [found.box for found in together]
     assert boxes[0] is not None and boxes[0][2, 2] == boxes[1][2, 2] > 30.0
     for seed, found in zip((3, 4), together):
-        single = jphys.Dynamics(dt=2.0, temperature=(10.0, 90000.0)[seed - 3])
+        single = jphys.Dynamics(dt=2.0, temperature=(10.0, 400000.0)[seed - 3])
         expected = alone(repulsive, slab, seed=seed, **settings | {"dynamics": single})
         np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=1e-3)
 
