@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.optimize import BFGS
 from hypothesis import settings
 
 import jphys
@@ -81,6 +82,22 @@ def calculator(pretrained):
     found = jphys.Calculator(*pretrained)
     found.get_forces(molecule("C6H6"))
     return found
+
+
+@pytest.fixture(scope="session")
+def at_rest(calculator):
+    """Molecules of ASE's by name, at minima of the shipped model, as graphs."""
+
+    def find(*names):
+        found = []
+        for name in names:
+            atoms = molecule(name)
+            atoms.calc = calculator
+            assert BFGS(atoms, logfile=None).run(fmax=0.002, steps=200)
+            found.append(from_ase(atoms))
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="session")
