@@ -4,10 +4,11 @@ peers; where minimisers end, whether the total energy stays, and what it takes t
     python experiments/bench_simulation.py
     python experiments/bench_simulation.py --parts dynamics --peer mlip --peer-python PYTHON
     python experiments/bench_simulation.py --parts relaxation --peer torch-sim --peer-python PYTHON
+    python experiments/bench_simulation.py --parts minima --peer internals --peer-python PYTHON
 
 All candidates of a part are interleaved in one run and their medians compared; what compiles is run once
-before and timed apart. PYTHON is an interpreter that has the peer (pip install mlip, or
-torch-sim-atomistic); it runs in a process of its own. Memory is the peak of fresh child processes.
+before and timed apart. PYTHON is an interpreter that has the peer (pip install mlip, torch-sim-atomistic, or
+jphys with geometric and sella); it runs in a process of its own. Memory is the peak of fresh child processes.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ import bench_relaxation
 import bench_systems
 import bench_vibrations
 import numpy as np
+import peer_internals
 import peer_mlip
 import peer_torch_sim
 import tyro
@@ -38,7 +40,11 @@ from jphys.data import qm9
 Part = Literal[
     "relaxation", "minima", "paths", "vibrations", "dynamics", "memory", "conservation", "neighbors"
 ]
-PEERS = {"mlip": (peer_mlip, "dynamics"), "torch-sim": (peer_torch_sim, "relaxation")}
+PEERS = {
+    "mlip": (peer_mlip, "dynamics"),
+    "torch-sim": (peer_torch_sim, "relaxation"),
+    "internals": (peer_internals, "minima"),
+}
 PARTS = {
     "relaxation": bench_relaxation,
     "minima": bench_minima,
@@ -95,8 +101,8 @@ class BenchConfig:
     """Their time steps, fs."""
     picoseconds: float = 5.0
     """Length of each of their trajectories, ps."""
-    peer: Literal["none", "mlip", "torch-sim"] = "none"
-    """Other library to measure beside ours."""
+    peer: Literal["none", "mlip", "torch-sim", "internals"] = "none"
+    """Other library to measure beside ours; internals: geomeTRIC and Sella."""
     peer_python: Path = Path(sys.executable)
     """Interpreter of the peer."""
     peer_sizes: tuple[int, ...] = (100, 1000)
