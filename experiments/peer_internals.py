@@ -1,8 +1,8 @@
 """geomeTRIC (doi:10.1063/1.4952956) and Sella (doi:10.1021/acs.jctc.2c00395) as peers of
 `bench_simulation.py`: minimisers in internal coordinates, one molecule at a time.
 
-What is compared is how often they ask for forces of `qm9-small`. Both stop at the largest force alone, as ours does. Run as
-a script, this file is the process of the peer; its interpreter has jphys too.
+What is compared is how often they ask for forces of `qm9-small`. Both stop at the largest force alone, as
+ours does. Run as a script, this file is the process of the peer; its interpreter has jphys too.
 """
 
 import contextlib

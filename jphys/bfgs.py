@@ -79,7 +79,7 @@ def bfgs_stepper(bfgs: Bfgs) -> Stepper:
         )
         return jax.tree.map(lambda one, old: one.astype(old.dtype), State(position, new, inverse), state)
 
-    return Stepper("bfgs", start, step, functools.partial(start_inverses, bfgs=bfgs), bfgs.rough)
+    return Stepper("bfgs", start, step, functools.partial(start_inverses, bfgs=bfgs), bfgs.rough, dense=True)
 
 
 def updated(inverse, s, y, bs):

@@ -41,6 +41,7 @@ class Stepper(NamedTuple):
     guide: Callable[[Sequence[Graph], np.ndarray], Any] = lambda graphs, free: ()
     # eV/Å; a molecule that starts with a larger force begins once more below it, with a guide of that place
     rough: float = np.inf
+    dense: bool = False  # its state has a matrix of all coordinates: memory bounds how many are in flight
     images: int = 1  # structures of as many atoms that move as one: what is called a molecule here is a band
     # (given, positions, energies (images,), forces) -> what the molecule follows in place of its forces
     along: Callable[..., jax.Array] = lambda given, positions, energies, forces: forces

@@ -93,7 +93,7 @@ def relax_to(
     graphs, held = list(graphs), check_fixed(fixed, graphs)
     stepper = _stepper(potential, graphs, method, fire, bfgs)
     largest = max((len(graph.nodes.species) for graph in graphs), default=1)
-    each = matrices_at_once(largest, cell_rows=CELL_ROWS) if stepper.name == "bfgs" else max(len(graphs), 1)
+    each = matrices_at_once(largest, cell_rows=CELL_ROWS) if stepper.dense else max(len(graphs), 1)
     how = {"fmaxes": fmaxes, "max_steps": max_steps, "relax_cell": relax_cell, "n_lanes": n_lanes}
     rests = []
     for first in range(0, max(len(graphs), 1), each):

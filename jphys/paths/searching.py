@@ -87,9 +87,7 @@ class Search:
     def run(self, stage: Stage, bands: list[Band]) -> list[Band]:
         """Advance every band to its end; those whose matrices have no room at once go in parts."""
         largest, images = max((len(band.fixed) for band in bands), default=1), stage.stepper.images
-        each = (
-            matrices_at_once(largest, images=images) if stage.stepper.name == "bfgs" else max(len(bands), 1)
-        )
+        each = matrices_at_once(largest, images=images) if stage.stepper.dense else max(len(bands), 1)
         self.bar.total += len(bands)
         parts = [bands[first : first + each] for first in range(0, len(bands), each)]
         return [band for part in parts for band in self._advance(stage, part)]
