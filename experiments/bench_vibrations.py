@@ -34,7 +34,7 @@ class Task:
 
     def ours(self) -> None:
         """All molecules in one call."""
-        modes = jphys.vibrations(*self.surface, self.graphs)
+        modes = jphys.vibrations(self.surface[0], self.surface[1], self.graphs)
         self.found = {index: one.wavenumbers for index, one in enumerate(modes)}
 
     def ase(self, chosen: np.ndarray) -> None:
@@ -43,8 +43,8 @@ class Task:
             with tempfile.TemporaryDirectory() as folder:
                 theirs = Vibrations(self.atoms(index), name=folder)
                 theirs.run()
-                waves = theirs.get_frequencies()
-            real = np.where(np.abs(waves.imag) > 0, -np.abs(waves.imag), waves.real)
+                waves = np.asarray(theirs.get_frequencies())
+            real = np.where(np.iscomplex(waves), -np.abs(np.imag(waves)), np.real(waves))
             self.theirs[index] = np.sort(real[np.argsort(np.abs(real))[-len(self.found[index]) :]])
 
 

@@ -49,21 +49,21 @@ def test_each_is_what_it_would_be_alone(ensemble):
         np.testing.assert_allclose(found.atoms.get_forces(), expected.atoms.get_forces(), atol=1e-4)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "npt_nose_hoover"])
-def test_crystals_with_lists(ensemble):
+def test_crystals_whose_box_moves():
     """Cold and hot argon of soft spheres."""
     crystal = bulk("Ar", "fcc", a=5.2, cubic=True).repeat((2, 2, 2))
     temperatures, settings = [30.0, 900.0], {"steps": 40, "every": 20, "skin": 0.4, "capacity": 1.0}
-    dynamics = jphys.Dynamics(ensemble=ensemble, dt=4.0)
+    dynamics = jphys.Dynamics(ensemble="npt_nose_hoover", dt=4.0)
     together = replicas(
         repulsive, crystal, seeds=[0, 1], temperatures=temperatures, dynamics=dynamics, **settings
     )
     for seed, (found, temperature) in enumerate(zip(together, temperatures)):
-        single = jphys.Dynamics(ensemble=ensemble, dt=4.0, temperature=temperature)
+        single = jphys.Dynamics(ensemble="npt_nose_hoover", dt=4.0, temperature=temperature)
         expected = alone(repulsive, crystal, seed=seed, dynamics=single, **settings)
         np.testing.assert_allclose(found.potential, expected.potential, rtol=1e-4)
         np.testing.assert_allclose(found.volume, expected.volume, rtol=1e-5)
         np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=2e-3)
+    assert together[0].volume[-1] > 1.01 * crystal.get_volume()  # something happened
 
 
 def test_lists_that_overflow():
@@ -83,8 +83,8 @@ def test_where_atoms_leave_a_surface_all_get_a_larger_box():
     slab = Atoms("Cu2", [[0, 0, 0], [0.1, 0, 4.9]], cell=[8, 8, 0], pbc=[True, True, False])
     settings = {"steps": 300, "every": 50, "dynamics": jphys.Dynamics(dt=2.0)}
     together = replicas(repulsive, slab, seeds=[3, 4], temperatures=[10.0, 400000.0], **settings)
-    boxes = [found.box for found in together]
-    assert boxes[0] is not None and boxes[0][2, 2] == boxes[1][2, 2] > 30.0
+    heights = [found.box[2, 2] for found in together if found.box is not None]
+    assert heights[0] == heights[1] > 30.0
     for seed, found in zip((3, 4), together):
         single = jphys.Dynamics(dt=2.0, temperature=(10.0, 400000.0)[seed - 3])
         expected = alone(repulsive, slab, seed=seed, **settings | {"dynamics": single})

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +16,7 @@ from jphys.units import INVERSE_CM
 __all__ = ["Thermochemistry", "ideal_gas", "thermochemistry"]
 
 ROOM_TEMPERATURE, ATMOSPHERE = 298.15, 101325.0  # K, Pa
-GEOMETRIES = {0: "monatomic", 5: "linear", 6: "nonlinear"}  # by the degrees of freedom that do not vibrate
+GEOMETRIES: dict[int, Any] = {0: "monatomic", 5: "linear", 6: "nonlinear"}  # by what does not vibrate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,10 +123,10 @@ def ideal_gas(
         raise ValueError(f"spins must be 0, 0.5, 1, …, got {spin}")
     zero_point = vibrations.zero_point
     if vibrations.n_imaginary or not np.isfinite(vibrations.wavenumbers).all():
-        return Thermochemistry(electronic, zero_point, *[np.nan] * 4, vibrations)
+        return Thermochemistry(electronic, zero_point, np.nan, np.nan, np.nan, np.nan, vibrations)
     atoms = Atoms(np.asarray(species), np.asarray(positions, float))
     gas = IdealGasThermo(
-        vibrations.wavenumbers * INVERSE_CM,
+        (vibrations.wavenumbers * INVERSE_CM).tolist(),
         geometry=GEOMETRIES[3 * len(atoms) - len(vibrations.wavenumbers) if len(atoms) > 1 else 0],
         potentialenergy=electronic,
         atoms=atoms,

@@ -149,7 +149,7 @@ class Replicas:
             if stuck.max() > 4:
                 raise self.systems[int(np.argmax(stuck))].too_fast()
             self.reruns, extra = self.reruns + 1, 2 * extra + 4
-            for number in blocked:
+            for number in blocked.tolist():
                 before = self.systems[number].motion
                 self.systems[number].make_room(self.carry[0].position[number])
                 if self.systems[number].motion is not before:
@@ -162,7 +162,7 @@ class Replicas:
         """A row and a frame of these replicas; those whose energy is not finite are broken."""
         measured = jax.device_get(self.together.measure(self.params, self.carry, self.kT))
         state = self.carry[0]
-        for number in np.flatnonzero(which):
+        for number in np.flatnonzero(which).tolist():
             system, carry = self.systems[number], (self._state(state, number), None)
             row = system.row([column[number] for column in measured], carry, int(self.done[number]))
             first = not self.rows[number]

@@ -55,19 +55,21 @@ def test_methane_of_qm9():
 def test_of_the_shipped_model_the_zero_point_energy_counts_once(pretrained, at_rest):
     """Methane's U − U0 and H − U0 within 10 meV of QM9's, G − U0 too."""
     graphs = at_rest("CH4")
-    (gas,) = jphys.thermochemistry(*pretrained, graphs)
-    label = float(energies(*pretrained, graphs)[0])
+    (gas,) = jphys.thermochemistry(pretrained[0], pretrained[1], graphs)
+    label = float(energies(pretrained[0], pretrained[1], graphs)[0])
     assert gas.electronic + gas.zero_point == pytest.approx(label, abs=1e-5)
     assert gas.internal - label == pytest.approx((U - U0) * HARTREE, abs=0.01)
     assert gas.gibbs - label == pytest.approx((G - U0) * HARTREE, abs=0.01)
-    (twice,) = jphys.thermochemistry(*pretrained, graphs, zero_point_included=False)
+    (twice,) = jphys.thermochemistry(pretrained[0], pretrained[1], graphs, zero_point_included=False)
     assert twice.electronic == pytest.approx(label, abs=1e-5)
     assert twice.internal - gas.internal == pytest.approx(gas.zero_point, abs=1e-5)
 
 
 def test_many_molecules_one_atom_and_a_line(pretrained, at_rest):
     graphs = at_rest("H2O", "C2H2", "CH4")
-    found = jphys.thermochemistry(*pretrained, graphs, symmetry_numbers=[2, 2, 12], temperature=400.0)
+    found = jphys.thermochemistry(
+        pretrained[0], pretrained[1], graphs, symmetry_numbers=[2, 2, 12], temperature=400.0
+    )
     assert [len(gas.vibrations.wavenumbers) for gas in found] == [3, 7, 9]
     for gas in found:
         assert gas.enthalpy - gas.internal == pytest.approx(400 * jphys.units.KELVIN)
@@ -97,7 +99,7 @@ def test_radicals_and_saddles():
 )
 def test_numbers_that_no_gas_has(settings, message, pretrained):
     with pytest.raises(ValueError, match=message):
-        jphys.thermochemistry(*pretrained, [from_ase(molecule("H2O"))], **settings)
+        jphys.thermochemistry(pretrained[0], pretrained[1], [from_ase(molecule("H2O"))], **settings)
 
 
 def test_who_does_not_say_what_its_energies_hold_is_asked(fresh):

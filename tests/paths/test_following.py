@@ -133,4 +133,4 @@ def test_ammonia_turns_over_through_its_plane(pretrained, at_rest):
     assert found.converged.all() and found.n_negative[0] == 1
     place = found.graphs[0].nodes.positions
     assert np.linalg.svd(place - place.mean(axis=0), compute_uv=False)[2] < 1e-3
-    assert 0.05 < found.energy[0] - energies(*pretrained, at_rest("NH3"))[0] < 0.6
+    assert 0.05 < found.energy[0] - energies(pretrained[0], pretrained[1], at_rest("NH3"))[0] < 0.6

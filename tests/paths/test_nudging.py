@@ -229,7 +229,7 @@ def umbrella(pretrained, calculator, at_rest):
         and np.abs(flat.positions[:, 2]).max() < 1e-3
     )
     mirrored = with_positions(start, start.nodes.positions * F32([1, 1, -1]))
-    low, high = energies(*pretrained, [start, from_ase(flat)])
+    low, high = energies(pretrained[0], pretrained[1], [start, from_ase(flat)])
     return start, mirrored, high - low
 
 
