@@ -52,8 +52,9 @@ def run(config) -> dict[str, Any]:
     """Time per molecule of each way, and how far their wavenumbers are from each other."""
     task = Task(config.molecules)
     rng = np.random.default_rng(1)
-    several = np.concatenate([rng.permutation(config.molecules) for _ in range(config.rounds + 1)])
-    parts = several[: config.rounds * config.ase_molecules].reshape(config.rounds, -1)
+    needed = config.rounds * config.ase_molecules
+    several = [rng.permutation(config.molecules) for _ in range(-(-needed // config.molecules))]
+    parts = np.concatenate(several)[:needed].reshape(config.rounds, config.ase_molecules)
     task.atoms(int(np.argmax([len(graph.nodes.species) for graph in task.graphs]))).get_forces()
     candidates = [
         Candidate("jphys.vibrations, all at once", lambda _: task.ours(), config.molecules),

@@ -4,6 +4,8 @@ import numpy as np
 
 __all__ = ["align", "internal_motions", "kabsch_distance"]
 
+STRAIGHT = 0.02  # Å
+
 
 def kabsch_rotation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Proper rotations U that minimise Σ|U a_i − b_i|² of centred point sets; no reflection.
@@ -63,6 +65,9 @@ def kabsch_distance(a, b, mask=None) -> np.ndarray:
 def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarray:
     """Orthonormal columns (3n, 3n − 6) that contain no translation or rotation; 3n − 5 of a linear molecule.
 
+    A molecule is linear where its atoms are within 0.02 Å (root mean square) of a line: a relaxed one is
+    never quite straight.
+
     Args:
         positions: (n, 3) Å.
         root_mass: (3n,) √amu where motions are mass-weighted.
@@ -71,5 +76,6 @@ def internal_motions(positions, root_mass: np.ndarray | float = 1.0) -> np.ndarr
     shifts = np.tile(np.eye(3), (len(centered), 1))
     turns = np.stack([np.cross(axis, centered).ravel() for axis in np.eye(3)], axis=1)
     rigid = np.concatenate([shifts, turns], axis=1) * np.broadcast_to(root_mass, len(shifts))[:, None]
-    vectors, sizes, _ = np.linalg.svd(rigid)
-    return vectors[:, (sizes > 1e-6 * sizes[0]).sum() :]
+    vectors = np.linalg.svd(rigid)[0]
+    extents = np.append(np.linalg.svd(centered, compute_uv=False), np.zeros(2)) / len(centered) ** 0.5
+    return vectors[:, 3 + (2 if extents[0] > STRAIGHT else 0) + (1 if extents[1] > STRAIGHT else 0) :]

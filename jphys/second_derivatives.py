@@ -38,10 +38,10 @@ def hessians(
         m arrays (n_i, 3, n_i, 3) eV/Å², or (rows, 3, n_i, 3).
 
     Raises:
-        ValueError: for rows below 1.
+        ValueError: for rows that are no whole number from 1.
     """
-    if rows is not None and rows < 1:
-        raise ValueError(f"rows must be at least 1, got {rows}")
+    if rows is not None and not (rows >= 1 and rows == int(rows)):
+        raise ValueError(f"rows must be a whole number from 1, got {rows}")
     if not graphs:
         return []
     program, found = _program(energy_function(potential)), []

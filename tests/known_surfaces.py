@@ -6,11 +6,10 @@ import ase.io
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
 from ase.units import Bohr
 
 import jphys
-from jphys import ops, units
+from jphys import ops
 from jphys.graph import make_graph
 from jphys.models.potential import Potential
 
@@ -66,17 +65,6 @@ def diatomic(stretch=0.05) -> Atoms:
     """Two atoms at rest, so far from the minimum of `springs`."""
     atoms = Atoms("HF", [[0, 0, 0], [0, 0, 1.2 + stretch]])
     atoms.set_momenta(np.full((2, 3), 1e-12))  # at rest: no momenta are drawn
-    return atoms
-
-
-def colliding() -> Atoms:
-    """Two blocks that fly at each other at 0.06 Å/fs, out of each other's reach at first."""
-    atoms = bulk("Ar", "sc", a=2.6).repeat((3, 6, 6))
-    atoms.pbc = False
-    left = atoms.positions[:, 0] < 3.5
-    atoms.positions[~left, 0] += 3.0
-    speed = np.where(left, 0.03, -0.03)[:, None] * [1.0, 0.0, 0.0] / units.FEMTOSECOND
-    atoms.set_momenta(speed * atoms.get_masses()[:, None])
     return atoms
 
 

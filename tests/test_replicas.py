@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from known_surfaces import as_potential, colliding, diatomic, read, repulsive, springs
+from known_surfaces import as_potential, attractive, diatomic, read, repulsive, springs
 
 import jphys
 from jphys import ops
@@ -35,9 +35,11 @@ def moving():
 @pytest.mark.parametrize("ensemble", ["nve", "nvt_nose_hoover", "nvt_langevin"])
 def test_each_is_what_it_would_be_alone(ensemble):
     seeds, temperatures = [5, 6, 5], [300.0, 300.0, 600.0]
+    given = moving()
+    given.set_momenta(np.ones((2, 3)))  # replicas draw their own
     dynamics = jphys.Dynamics(ensemble=ensemble, dt=0.5)
     together = replicas(
-        springs, moving(), steps=50, every=20, seeds=seeds, temperatures=temperatures, dynamics=dynamics
+        springs, given, steps=50, every=20, seeds=seeds, temperatures=temperatures, dynamics=dynamics
     )
     for found, seed, temperature in zip(together, seeds, temperatures):
         single = jphys.Dynamics(ensemble=ensemble, dt=0.5, temperature=temperature)
@@ -67,15 +69,27 @@ def test_crystals_whose_box_moves():
 
 
 def test_lists_that_overflow():
-    """Two blocks that fly at each other: what roomy lists give, replica by replica."""
-    dynamics = jphys.Dynamics(ensemble="nvt_langevin", dt=3.0, friction=1e-3)
-    settings = {"steps": 60, "every": 20, "dynamics": dynamics}
-    together = replicas(repulsive, colliding(), seeds=[0, 1], capacity=1.0, **settings)
+    """A loose block that falls together: what roomy lists give, replica by replica."""
+    block = bulk("Ar", "sc", a=3.6).repeat((3, 6, 6))
+    block.pbc = False
+    block.rattle(0.2, seed=0)
+    settings = {"steps": 60, "every": 20}
+    together = replicas(
+        attractive,
+        block,
+        seeds=[0, 1],
+        temperatures=[1.0, 30.0],
+        capacity=1.0,
+        dynamics=jphys.Dynamics(dt=3.0),
+        **settings,
+    )
     assert together[0].n_reruns > 0
-    for seed, found in enumerate(together):
-        expected = alone(repulsive, colliding(), seed=seed, capacity=8.0, **settings)
+    for seed, (found, temperature) in enumerate(zip(together, (1.0, 30.0))):
+        single = jphys.Dynamics(dt=3.0, temperature=temperature)
+        expected = alone(attractive, block, seed=seed, capacity=8.0, dynamics=single, **settings)
+        assert np.ptp(expected.potential) > 0.3 * abs(expected.potential[0])  # something happened
         np.testing.assert_allclose(found.potential, expected.potential, rtol=1e-3)
-        np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=2e-3)
+        np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=5e-3)
 
 
 def test_where_atoms_leave_a_surface_all_get_a_larger_box():
@@ -89,6 +103,27 @@ def test_where_atoms_leave_a_surface_all_get_a_larger_box():
         single = jphys.Dynamics(dt=2.0, temperature=(10.0, 400000.0)[seed - 3])
         expected = alone(repulsive, slab, seed=seed, **settings | {"dynamics": single})
         np.testing.assert_allclose(found.atoms.positions, expected.atoms.positions, atol=1e-3)
+
+
+def test_wires_share_a_box_in_which_none_sees_an_image():
+    """Two that grow in different directions: no energy is left where the atoms have flown apart."""
+    wire = Atoms("Cu2", [[0, 0, 0], [0.1, 2, 2]], cell=[8, 0, 0], pbc=[True, False, False])
+    settings = {"steps": 120, "every": 30, "dynamics": jphys.Dynamics(dt=2.0)}
+    for found in replicas(repulsive, wire, seeds=[188, 183], temperatures=[40000.0, 40000.0], **settings):
+        assert found.box is not None and found.n_reruns > 0
+        np.testing.assert_allclose(found.conserved, found.conserved[0], rtol=2e-3)
+        assert found.potential[-1] == 0.0
+
+
+def test_one_that_explodes_does_not_stop_the_others(tmp_path):
+    """With lists an atom outruns the skin before it is nowhere."""
+    crystal = bulk("Ar", "fcc", a=5.2, cubic=True).repeat((2, 2, 2))
+    settings = {"steps": 20, "every": 10, "seeds": [0, 1], "temperatures": [30.0, 3e7]}
+    found = replicas(repulsive, crystal, trajectory=tmp_path / "a", strict=False, **settings)
+    assert [one.status for one in found] == ["finished", "too fast"]
+    assert found[0].step.tolist() == [0, 10, 20]
+    with pytest.raises(RuntimeError, match="replica 1, after step 0: a step must not move atoms farther"):
+        replicas(repulsive, crystal, **settings)
 
 
 def brittle(params, graph):
@@ -129,7 +164,8 @@ def test_other_seeds_and_temperatures_are_the_same_program():
         single = jphys.Dynamics(temperature=temperatures[0])
         jphys.simulate(potential, params, moving(), steps=4, dynamics=single, progress=False)
     motion = System(potential, params, moving(), jphys.Dynamics(), 0.5, 1.25, None).motion
-    assert motion.run._cache_size() == together_of(motion).run._cache_size() == 1
+    for program in (motion.init, motion.run, together_of(motion).run):
+        assert program._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @pytest.mark.parametrize(

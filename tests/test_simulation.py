@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from known_surfaces import attractive, colliding, diatomic, per_graph, read, repulsive, simulate, springs
+from known_surfaces import attractive, diatomic, per_graph, read, repulsive, simulate, springs
 
 import jphys
 from jphys import md, ops, units
@@ -162,6 +162,17 @@ def collapsing() -> Atoms:
     atoms.pbc = False
     atoms.rattle(0.2, seed=0)
     atoms.set_momenta(np.full((108, 3), 1e-12))
+    return atoms
+
+
+def colliding() -> Atoms:
+    """Two blocks that fly at each other at 0.06 Å/fs, out of each other's reach at first."""
+    atoms = bulk("Ar", "sc", a=2.6).repeat((3, 6, 6))
+    atoms.pbc = False
+    left = atoms.positions[:, 0] < 3.5
+    atoms.positions[~left, 0] += 3.0
+    speed = np.where(left, 0.03, -0.03)[:, None] * [1.0, 0.0, 0.0] / units.FEMTOSECOND
+    atoms.set_momenta(speed * atoms.get_masses()[:, None])
     return atoms
 
 

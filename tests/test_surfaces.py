@@ -1,5 +1,7 @@
 """Simulations of slabs and wires, and beside fixed atoms."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from ase.md.verlet import VelocityVerlet
 from known_surfaces import EMT_CUTOFF, as_potential, copper, diatomic, read, repulsive, simulate, springs
 
 import jphys
+from jphys.md.system import System, fixed_atoms
 from jphys.md.vacuum import vacuum_box
+from jphys.models import ModelConfig
 
 # jax-md asks for float64 sums, which JAX gives only where it is enabled.
 pytestmark = pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")
@@ -53,22 +57,26 @@ def test_a_slab_moves_as_in_ase(hold):
     assert np.ptp(ours.conserved) < 0.02
 
 
-def test_atoms_that_leave_a_surface_find_a_larger_box():
+def test_atoms_that_leave_a_surface_find_a_larger_box(tmp_path):
     """An atom on its way up at 100 Å/ps: it stays alone, and flies on as it began."""
     atoms = Atoms("Cu2", [[0, 0, 0], [0.1, 0, 4.9]], cell=[8, 8, 0], pbc=[True, True, False])
     speed = 0.1 / jphys.units.FEMTOSECOND  # of 0.1 Å/fs
     atoms.set_momenta([[1e-12, 0, 0], [0, 0, speed * atoms.get_masses()[1]]])
-    found = simulate(repulsive, atoms, steps=300, every=50, dynamics=jphys.Dynamics(dt=1.0))
-    free = simulate(
-        repulsive, Atoms("Cu2", atoms.positions, momenta=atoms.get_momenta()), steps=300, every=50
-    )
-    assert (
-        found.box is not None
-        and found.box[2, 2] > 35.0 > vacuum_box(atoms.cell.array, atoms.pbc, atoms.positions, 5.5)[2, 2]
-    )
+    settings = {"every": 50, "dynamics": jphys.Dynamics(dt=1.0)}
+    found = simulate(repulsive, atoms, steps=300, **settings)
+    first = vacuum_box(atoms.cell.array, atoms.pbc, atoms.positions, 5.5)
+    assert found.box is not None and found.box[2, 2] > 35.0 > first[2, 2]
     assert found.atoms.positions[1, 2] > 30.0
     np.testing.assert_allclose(found.conserved, found.conserved[0], atol=1e-5)
-    assert free.box is None
+    file = tmp_path / "a.extxyz"
+    simulate(repulsive, atoms, steps=200, trajectory=file, **settings)
+    resumed = simulate(repulsive, atoms, steps=300, trajectory=file, resume=True, **settings)
+    np.testing.assert_allclose(resumed.conserved, found.conserved, atol=1e-5)
+    np.testing.assert_allclose(resumed.atoms.positions, found.atoms.positions, atol=1e-4)
+    again = simulate(repulsive, atoms, steps=300, trajectory=file, resume=True, **settings)
+    assert again.box is not None and again.box[2, 2] > 35.0 and again.n_reruns == 0
+    molecule = Atoms("Cu2", atoms.positions, momenta=atoms.get_momenta())
+    assert simulate(repulsive, molecule, steps=1).box is None
 
 
 def test_a_box_with_vacuum_keeps_what_is_periodic():
@@ -104,6 +112,16 @@ def test_fixed_atoms_stay_and_hold_no_heat(ensemble, tmp_path):
         assert np.ptp(found.conserved) < 1e-3
 
 
+def test_atoms_are_counted_once_and_momenta_drawn_where_only_fixed_ones_have_some():
+    atoms = Atoms("C3", [[0, 0, 0], [0, 0, 1.2], [0, 1.0, 0.6]])
+    atoms.set_momenta([[0, 0, 0], [0, 0, 0], [5.0, 0, 0]])
+    atoms.set_constraint([FixAtoms([2]), FixAtoms([-1])])
+    assert fixed_atoms(atoms).tolist() == [2]
+    found = simulate(springs, atoms, steps=1)
+    assert found.temperature[0] > 30.0
+    assert found.kinetic[0] == pytest.approx(3 * found.temperature[0] * jphys.units.KELVIN, rel=1e-4)
+
+
 def test_a_run_beside_fixed_atoms_is_continued_as_such(tmp_path):
     atoms, file = diatomic(0.2), tmp_path / "a.extxyz"
     atoms.set_constraint(FixAtoms([0]))
@@ -122,6 +140,16 @@ def test_frames_of_an_extended_run_have_multiples_of_every(tmp_path):
     assert longer.step.tolist() == [0, 20, 40, 50, 60, 80, 90]
 
 
+def test_what_a_model_says_of_its_energies_makes_no_other_simulation():
+    """Checkpoints of before it said so are continued."""
+    for config in (jphys.TransformerConfig(zero_point=True), ModelConfig(zero_point=False)):
+        potential = dataclasses.replace(as_potential(springs), config=config)
+        system = System(potential, jnp.float32(1.0), diatomic(), jphys.Dynamics(), 0.5, 1.25, None)
+        told = system.identity()["config"]
+        unknown = repr(dataclasses.replace(config, zero_point=None))
+        assert "zero_point" not in told and told.count("=") == unknown.count("=") - 1
+
+
 def test_what_cannot_be_held(tmp_path):
     def refused(match, atoms, **settings):
         with pytest.raises(ValueError, match=match):
@@ -132,6 +160,8 @@ def test_what_cannot_be_held(tmp_path):
     refused("constraints must be FixAtoms, got", atoms)
     atoms.set_constraint(FixAtoms([0, 1]))
     refused("constraints must leave at least one atom free", atoms)
+    atoms.set_constraint(FixAtoms([2]))
+    refused("constraints must be of atoms 0 to 1, got 2", atoms)
     pair = crystal.repeat((2, 1, 1))
     pair.set_constraint(FixAtoms([0]))
     press = jphys.Dynamics(ensemble="npt_nose_hoover")

@@ -1,6 +1,7 @@
 """Phonons of crystals, by products of the Hessian of a supercell with displacements of one cell."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from jphys.graph import from_ase
 from jphys.harmonic.molecules import signed_root
+from jphys.neighbors import heights
 from jphys.second_derivatives import hessians
 from jphys.units import WAVENUMBER
 
@@ -46,24 +48,29 @@ class Phonons:
         root = np.sqrt(np.repeat(self.atoms.get_masses(), 3))
         return signed_root(np.linalg.eigvalsh(hermitian / np.outer(root, root))) * WAVENUMBER
 
-    @property
+    @functools.cached_property
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         """Cells L (l, 3) about cell 0, and Φ(0, L) (n, 3, l, n, 3) shared among the nearest images."""
-        n, sizes = len(self.atoms), np.array(self.supercell)
-        lattice, positions = self.atoms.cell.array, self.atoms.positions
-        home = np.array(list(np.ndindex(*self.supercell)))
-        turns = sizes * np.array(list(itertools.product(range(-2, 3), repeat=3)))
-        cells = home[:, None] + turns  # (N, 125, 3)
+        sizes, lattice, positions = np.array(self.supercell), self.atoms.cell.array, self.atoms.positions
         gaps = positions[None, :] - positions[:, None]  # (n, n, 3) from atom i to atom j
-        far = np.linalg.norm(gaps[:, None, None] + (cells @ lattice)[None, :, :, None], axis=-1)
-        nearest = far < far.min(axis=2, keepdims=True) + NEARER  # (n, N, 125, n)
-        share = nearest / nearest.sum(axis=2, keepdims=True)
-        phi = self.force_constants.reshape(n, 3, len(home), n, 3)
-        used = nearest.any(axis=(0, 3))  # (N, 125)
-        return cells[used], share[:, None, used, :, None] * phi[:, :, np.nonzero(used)[0]]
+        # Every place has an image within half the sum of the supercell's edges.
+        edges = np.linalg.norm(sizes[:, None] * lattice, axis=1)
+        distance = 0.5 * edges.sum() + np.linalg.norm(gaps, axis=-1).max()
+        most = np.ceil(distance / (sizes * heights(lattice))).astype(int) + 1
+        turns = sizes * np.array(list(itertools.product(*(range(-m, m + 1) for m in most))))
+        cells, parts = [], []
+        for index in np.ndindex(*self.supercell):
+            images = np.array(index) + turns
+            far = np.linalg.norm(gaps[:, None] + (images @ lattice)[:, None], axis=-1)  # (n, turns, n)
+            nearest = far < far.min(axis=1, keepdims=True) + NEARER
+            used = nearest.any(axis=(0, 2))
+            share = nearest[:, used] / nearest.sum(axis=1, keepdims=True)
+            cells.append(images[used])
+            parts.append(share[:, None, :, :, None] * self.force_constants[:, :, *index][:, :, None])
+        return np.concatenate(cells), np.concatenate(parts, axis=2)
 
     def write_phonopy(self, folder) -> None:
-        """The cell and the force constants of its supercell as phonopy reads them.
+        """The cell and the force constants of its supercell for phonopy, which has masses of its own.
 
         For a supercell of 2 × 2 × 2 cells, in that folder:
 
@@ -115,18 +122,25 @@ def phonons(
         cutoff: Å, of the pairs that the energy sees; None: `potential.cutoff`.
 
     Raises:
-        ValueError: for atoms that are no crystal, a supercell of other than three whole numbers from 1, or
-            no cutoff.
+        ValueError: for atoms that are no crystal, a supercell of other than three whole numbers from 1, a
+            potential that needs bonds, or no cutoff.
     """
-    sizes = tuple(int(size) for size in supercell)
-    if len(sizes) != 3 or min(sizes) < 1 or list(sizes) != list(supercell):
+    given = np.asarray(supercell)
+    if given.shape != (3,) or not ((given >= 1) & (given == np.round(given)) & np.isfinite(given)).all():
         raise ValueError(f"supercell must be three whole numbers from 1, got {supercell}")
+    sizes = (int(given[0]), int(given[1]), int(given[2]))
+    if not isinstance(atoms, ase.Atoms) or not len(atoms):
+        raise ValueError(f"atoms must be an ase.Atoms of at least one atom, got {type(atoms).__name__}")
+    if getattr(potential, "needs_bonds", False):
+        raise ValueError("potential must not need bonds: phonons knows none, got one that does")
     if not atoms.pbc.all():
         raise ValueError(f"atoms must be periodic in all directions, got pbc {atoms.pbc.tolist()}")
     cutoff = getattr(potential, "cutoff", None) if cutoff is None else cutoff
     if cutoff is None:
         raise ValueError("cutoff must be given for a function without one, got None")
+    atoms = atoms.copy()
+    atoms.wrap()  # the dispersion is the same, its nearest images are near
     graph = from_ase(atoms.repeat(sizes), cutoff=cutoff)  # cell after cell, the last index the fastest
     n = len(atoms)
     (rows,) = hessians(potential, params, [graph], rows=n)
-    return Phonons(atoms.copy(), sizes, rows.astype(float).reshape(n, 3, *sizes, n, 3))
+    return Phonons(atoms, sizes, rows.astype(float).reshape(n, 3, *sizes, n, 3))

@@ -80,6 +80,7 @@ def thermochemistry(
         )
     symmetries = _of_each("symmetry_numbers", symmetry_numbers, len(graphs))
     spin_of = _of_each("spins", spins, len(graphs))
+    _check(temperature, pressure, symmetries, spin_of)
     modes = vibrations(potential, params, graphs, chunk=chunk)
     found = []
     for row in zip(graphs, modes, energies(potential, params, graphs), symmetries, spin_of, strict=True):
@@ -114,25 +115,22 @@ def ideal_gas(
     Raises:
         ValueError: for numbers out of range.
     """
-    for name, value in (("temperature", temperature), ("pressure", pressure)):
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-    if symmetry_number != int(symmetry_number) or symmetry_number < 1:
-        raise ValueError(f"symmetry numbers must be whole numbers from 1, got {symmetry_number}")
-    if spin < 0 or 2 * spin != int(2 * spin):
-        raise ValueError(f"spins must be 0, 0.5, 1, …, got {spin}")
+    _check(temperature, pressure, [symmetry_number], [spin])
+    count, n = len(vibrations.wavenumbers), len(np.asarray(species))
+    still = 3 * n - count if n > 1 or count else 0
+    if still not in GEOMETRIES:
+        raise ValueError(f"vibrations must have 3n − 6 or 3n − 5 modes for n = {n} atoms, got {count}")
     zero_point = vibrations.zero_point
     if vibrations.n_imaginary or not np.isfinite(vibrations.wavenumbers).all():
         return Thermochemistry(electronic, zero_point, np.nan, np.nan, np.nan, np.nan, vibrations)
     atoms = Atoms(np.asarray(species), np.asarray(positions, float))
     gas = IdealGasThermo(
         (vibrations.wavenumbers * INVERSE_CM).tolist(),
-        geometry=GEOMETRIES[3 * len(atoms) - len(vibrations.wavenumbers) if len(atoms) > 1 else 0],
+        geometry=GEOMETRIES[still],
         potentialenergy=electronic,
         atoms=atoms,
         symmetrynumber=int(symmetry_number),
         spin=spin,
-        vib_selection="exact",
     )
     enthalpy = float(gas.get_enthalpy(temperature, verbose=False))
     entropy = float(gas.get_entropy(temperature, pressure, verbose=False))
@@ -140,6 +138,19 @@ def ideal_gas(
     return Thermochemistry(
         electronic, zero_point, internal, enthalpy, entropy, enthalpy - temperature * entropy, vibrations
     )
+
+
+def _check(temperature, pressure, symmetry_numbers, spins) -> None:
+    """Refuse numbers that no gas has."""
+    for name, value in (("temperature", temperature), ("pressure", pressure)):
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    for symmetry in symmetry_numbers:
+        if not (1 <= symmetry < np.inf and symmetry == np.round(symmetry)):
+            raise ValueError(f"symmetry numbers must be whole numbers from 1, got {symmetry}")
+    for spin in spins:
+        if not (0 <= spin < np.inf and 2 * spin == np.round(2 * spin)):
+            raise ValueError(f"spins must be 0, 0.5, 1, …, got {spin}")
 
 
 def _of_each(name: str, values, count: int) -> list:

@@ -45,8 +45,10 @@ def vibrations(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -
         m Vibrations.
 
     Raises:
-        ValueError: for a crystal, which has phonons.
+        ValueError: for a crystal, which has phonons, or what is no sequence of graphs.
     """
+    if isinstance(graphs, Graph) or not all(isinstance(graph, Graph) for graph in graphs):
+        raise ValueError("graphs must be a sequence of Graph (from_ase makes one), got something else")
     for index, graph in enumerate(graphs):
         if np.any(graph.globals.cell):
             raise ValueError(f"graphs must be molecules, jphys.phonons has crystals, got a cell at {index}")

@@ -64,6 +64,7 @@ class Motion:
         self.neighbor_fn, self.energy = _energy_of(kind, self.npt)
         self.free = np.ones((len(kind.species), 1), bool)  # atoms that may move
         self.free[list(kind.fixed)] = False
+        self.init = self._integrator(lambda R, **_: 0.0 * jnp.sum(R))[0]  # one: jax-md's are jitted
         self.apply = self._integrator(self.energy)[1]
         self.run: Any = jax.jit(self._loop)
         self.measure: Any = jax.jit(self.values)
@@ -72,7 +73,7 @@ class Motion:
 
     def start(self, key, R, settings: dict[str, Any]):
         """A state of the integrator at R that knows no force yet: 0."""
-        state = self._integrator(lambda R, **_: 0.0 * jnp.sum(R))[0](key, R, **settings)
+        state = self.init(key, R, **settings)
         # jax-md's thermostats count the resting centre of mass, and rotations at rest, as degrees of freedom.
         if self.dynamics.ensemble.endswith("nose_hoover"):
             name = "thermostat" if self.npt else "chain"

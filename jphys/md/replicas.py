@@ -18,6 +18,8 @@ from jphys.md.simulation import Simulation, check_request, nonfinite, result
 from jphys.md.system import COLUMNS, System
 from jphys.md.trajectory import Trajectory
 
+STUCK = 4  # times that a list with more room served for no step
+
 
 def simulate_replicas(
     potential,
@@ -40,17 +42,18 @@ def simulate_replicas(
     """Molecular dynamics of several replicas of one structure, each as `simulate` moves it.
 
     A step moves all of them: on an accelerator small systems cost little more together than one. They do not
-    feel each other. Where one needs its pairs found anew, all get them; one that is no longer finite stops
-    alone.
+    feel each other. Where one needs its pairs found anew, all get them; one that is no longer finite, or
+    moves farther in a step than the skin, stops alone.
 
     Args:
-        potential, params, atoms, steps, every, skin, capacity, bonds, progress: as in `simulate`.
+        potential, params, steps, every, skin, capacity, bonds, progress: as in `simulate`.
+        atoms: as in `simulate`, but for their momenta: those are drawn for every replica.
         seeds: one per replica, of first momenta and Langevin noise.
         temperatures: K, one per replica; None: that of dynamics.
         dynamics: ensemble, time step, pressure.
         trajectory: folder for `replica-000.extxyz`, …, with a checkpoint beside each.
         resume: go on from these checkpoints.
-        strict: raise where a state is not finite, when the other replicas are done; else its status says so.
+        strict: raise where one stopped, when the other replicas are done; else its status says so.
 
     Returns:
         One Simulation per seed.
@@ -66,6 +69,8 @@ def simulate_replicas(
     warmth = [dynamics.temperature] * len(seeds) if temperatures is None else [float(t) for t in temperatures]
     if len(warmth) != len(seeds):
         raise ValueError(f"temperatures must be one per seed, {len(seeds)}, got {len(warmth)}")
+    atoms = atoms.copy()
+    atoms.set_momenta(np.zeros((len(atoms), 3)))
     systems = [
         System(potential, params, atoms, dataclasses.replace(dynamics, temperature=t), skin, capacity, bonds)
         for t in warmth
@@ -83,8 +88,9 @@ def simulate_replicas(
         bar.update(int(replicas.done.sum()))
         while replicas.advance(steps, every, bar):
             pass
-    for number in np.flatnonzero(replicas.broken) if strict else ():
-        raise nonfinite(int(replicas.done[number]), dynamics, f" of replica {number}")
+    stopped = np.flatnonzero(replicas.status != "finished").tolist()
+    if strict and stopped:
+        raise replicas.error(stopped[0])
     return replicas.results()
 
 
@@ -96,36 +102,54 @@ class Replicas:
         self.params, self.kT = systems[0].params, jnp.stack([system.kT for system in systems])
         states = [system.still(atoms, seed) for system, seed in zip(systems, seeds)]
         self.done, self.rows = np.zeros(len(systems), int), [[] for _ in systems]
-        self.broken = np.zeros(len(systems), bool)
+        self.status = np.full(len(systems), "finished", object)
         for number, file in enumerate(files):
             if file is not None and file.resume:
                 states[number], self.done[number], self.rows[number] = file.restore(states[number], COLUMNS)
-        self._share_motion(0)
-        self.carry = self._with_lists(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states))
-        force = self.together.force(self.params, self.carry)
-        self.carry = dataclasses.replace(self.carry[0], force=force), self.carry[1]
+        state, begins = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), [not r for r in self.rows]
+        self._share_motion(state)
+        self.carry = self._with_lists(state)
+        if any(begins):
+            force = self.together.force(self.params, self.carry)
+            force = jnp.where(jnp.asarray(begins)[:, None, None], force, state.force)
+            self.carry = dataclasses.replace(self.carry[0], force=force), self.carry[1]
         self.last = self.carry[0]
-        self._record(np.array([not rows for rows in self.rows]))
+        self._record(np.array(begins))
 
-    def _share_motion(self, whose: int) -> None:
-        motion = self.systems[whose].motion
+    @property
+    def broken(self) -> np.ndarray:
+        """Replicas (r,) that go no farther."""
+        return self.status != "finished"
+
+    def error(self, number: int) -> RuntimeError:
+        """Why a replica stopped."""
+        system, done = self.systems[number], int(self.done[number])
+        if self.status[number] == "nonfinite":
+            return nonfinite(done, system.dynamics, f" of replica {number}")
+        return RuntimeError(f"replica {number}, after step {done}: {system.too_fast()}")
+
+    def _share_motion(self, state) -> None:
+        """One motion, in a box that has room for all replicas."""
+        first = self.systems[0]
+        first.make_room(np.asarray(state.position))
         for system in self.systems:
-            system.motion = motion
-        self.together = together_of(motion)
+            system.motion = first.motion
+        self.together = together_of(first.motion)
 
     def _with_lists(self, state, extra: int = 0):
-        """A carry: the states, and lists of one length for all of them."""
-        neighbor, number = self.together.allocate(state, 0, extra), 0
-        for _ in range(8):
+        """A carry: the states, and lists of one length for all of them that go on."""
+        number, neighbors = int(np.argmin(self.broken)), None
+        for _ in range(2 * STUCK):
+            neighbor = self.together.allocate(state, number, extra)
             if neighbor is None:
                 return state, None
             neighbors = self.together.found(state, neighbor)
-            full = np.asarray(neighbors.did_buffer_overflow)
+            full = np.asarray(neighbors.did_buffer_overflow) & ~self.broken
             if not full.any():
                 return state, neighbors
             number, extra = int(np.argmax(full)), 2 * extra + 4
-            neighbor = self.together.allocate(state, number, extra)
-        raise self.systems[number].too_fast()
+        self.status[full] = "too fast"
+        return state, neighbors
 
     def advance(self, steps: int, every: int, bar) -> bool:
         """Every replica to its next frame; False where none has one before it."""
@@ -139,34 +163,32 @@ class Replicas:
             count, overflow, finite = jax.device_get((found[0], *found[2:]))
             self.carry = found[1]
             self.done += count
-            left = np.where(finite, left - count, 0)
-            self.broken |= ~finite
+            self.status[~finite] = "nonfinite"
             bar.update(int(count.sum()))
-            blocked = np.flatnonzero(overflow & finite)
-            if not len(blocked):
-                continue
-            stuck[blocked] = np.where(count[blocked] > 0, 0, stuck[blocked] + 1)
-            if stuck.max() > 4:
-                raise self.systems[int(np.argmax(stuck))].too_fast()
-            self.reruns, extra = self.reruns + 1, 2 * extra + 4
-            for number in blocked.tolist():
-                before = self.systems[number].motion
-                self.systems[number].make_room(self.carry[0].position[number])
-                if self.systems[number].motion is not before:
-                    self._share_motion(number)
-            self.carry = self._with_lists(self.carry[0], extra)
+            blocked = overflow & finite
+            stuck = np.where(blocked & (count == 0), stuck + 1, 0)
+            # More room helps a full list alone; what outran one that was just made does so again.
+            full = [] if self.carry[1] is None else np.asarray(self.carry[1].did_buffer_overflow)
+            self.status[stuck > np.where(full, STUCK, 1)] = "too fast"
+            left = np.where(self.broken, 0, left - count)
+            if blocked.any() and left.any():
+                self.reruns, extra = self.reruns + 1, 2 * extra + 4
+                self._share_motion(self.carry[0])
+                self.carry = self._with_lists(self.carry[0], extra)
+                left = np.where(self.broken, 0, left)
         self._record(goes_on)
         return True
 
     def _record(self, which: np.ndarray) -> None:
-        """A row and a frame of these replicas; those whose energy is not finite are broken."""
-        measured = jax.device_get(self.together.measure(self.params, self.carry, self.kT))
-        state = self.carry[0]
+        """A row and a frame of these replicas; those whose energy is not finite go no farther."""
+        state, measured = self.carry[0], self.together.measure(self.params, self.carry, self.kT)
+        measured, here = jax.device_get((measured, _plain(state)))
         for number in np.flatnonzero(which).tolist():
-            system, carry = self.systems[number], (self._state(state, number), None)
+            system, carry = self.systems[number], (_one(state, here, number), None)
             row = system.row([column[number] for column in measured], carry, int(self.done[number]))
             first = not self.rows[number]
-            self.broken[number] |= not np.isfinite(row["potential"])
+            if not np.isfinite(row["potential"]):
+                self.status[number] = "nonfinite"
             if first or not self.broken[number]:
                 self.rows[number].append(row)
             file = self.files[number]
@@ -175,14 +197,11 @@ class Replicas:
         fine = jnp.asarray(~self.broken)
         self.last = jax.tree.map(lambda n, o: jnp.where(_like(fine, n), n, o), state, self.last)
 
-    @staticmethod
-    def _state(state, number: int):
-        return jax.tree.map(lambda leaf: leaf[number], state)
-
     def results(self) -> list[Simulation]:
         """One Simulation per replica; reruns are those of all."""
+        here = jax.device_get(_plain(self.last))
         return [
-            result(system, (self._state(self.last, number), None), rows, not self.broken[number], self.reruns)
+            result(system, (_one(self.last, here, number), None), rows, self.status[number], self.reruns)
             for number, (system, rows) in enumerate(zip(self.systems, self.rows))
         ]
 
@@ -247,6 +266,22 @@ class Together:
         n = len(n_steps)
         start = (jnp.zeros(n, jnp.int32), carry, jnp.zeros(n, bool), jnp.ones(n, bool))
         return jax.lax.while_loop(lambda loop: jnp.any(moving(loop)), body, start)
+
+
+def _plain(state):
+    """The state, its keys as numbers: what a device gives back in one go."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def _one(state, here, number: int):
+    """One replica of the states, of which `here` is the copy on the host."""
+    return jax.tree.map(
+        lambda x, host: jax.random.wrap_key_data(host[number]) if _is_key(x) else host[number], state, here
+    )
+
+
+def _is_key(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _like(flags, leaf):

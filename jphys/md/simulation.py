@@ -19,7 +19,7 @@ class Simulation:
     """What a simulation gave; every array has one entry per frame, the start included."""
 
     atoms: ase.Atoms  # the last finite structure, or the start, with momenta
-    status: str  # "finished" or "nonfinite"
+    status: str  # "finished", "nonfinite" or, of replicas, "too fast": farther in a step than the skin
     step: np.ndarray
     time: np.ndarray  # fs
     potential: np.ndarray  # eV
@@ -66,8 +66,8 @@ def simulate(
         potential: a Potential.
         params: its parameters.
         atoms: its momenta are the first ones unless all are zero; those that `FixAtoms` holds stay where they
-            are, and hold no heat. A Nosé–Hoover thermostat counts no heat in the motion of the centre of
-            mass, and the momenta are taken without it there, as by ASE's
+            are, and hold no heat; forces on them are given as 0. A Nosé–Hoover thermostat counts no heat in
+            the motion of the centre of mass, and the momenta are taken without it there, as by ASE's
             `Stationary(atoms, preserve_temperature=False)`.
         steps: time steps from the start of the trajectory.
         dynamics: ensemble, time step, temperature, pressure.
@@ -104,13 +104,12 @@ def simulate(
         last, done, finite, reruns = _advance(system, carry, rows, (done, steps, every), file, bar)
     if strict and not finite:
         raise nonfinite(done, dynamics)
-    return result(system, last, rows, finite, reruns)
+    return result(system, last, rows, "finished" if finite else "nonfinite", reruns)
 
 
-def result(system: System, last, rows: list[dict[str, float]], finite: bool, reruns: int) -> Simulation:
+def result(system: System, last, rows: list[dict[str, float]], status: str, reruns: int) -> Simulation:
     """What came of a system whose last finite carry and rows are given."""
     table = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
-    status = "finished" if finite else "nonfinite"
     atoms = system.frame(last, rows[-1])
     return Simulation(atoms=atoms, status=status, n_reruns=reruns, box=system.box, **table)
 
@@ -150,6 +149,7 @@ def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None)
     carry = system.start(atoms, seed)
     if file is not None and file.resume:
         state, done, rows = file.restore(carry[0], COLUMNS)
+        system.make_room(state.position)
         return system.with_list(state), done, rows
     row = system.record(carry, 0)
     if file is not None and np.isfinite(row["potential"]):

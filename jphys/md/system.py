@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from typing import Any
 
 import ase
@@ -47,14 +48,14 @@ class System:
         )
         self.motion = self._in_a_box(kind, atoms.positions)
         self.kT = jnp.asarray(dynamics.temperature * units.KELVIN)  # eV
-        self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": known}
+        self.model = {"cutoff": potential.cutoff, "config": _moving(potential.config), "bonds": known}
         self.model["parameters"] = fingerprint(params)
 
-    def _in_a_box(self, kind: Kind, positions) -> Motion:
+    def _in_a_box(self, kind: Kind, positions, grown=None) -> Motion:
         """The motion of a kind in the cell of its atoms, with vacuum where that is not periodic."""
         pbc, cell = self.template.pbc, self.template.cell.array
         if pbc.any() and not pbc.all():
-            cell = vacuum_box(cell, pbc, positions, self.reach)
+            cell = vacuum_box(cell, pbc, positions, self.reach, grown)
         return motion_of(kind._replace(cell=tuple(map(tuple, cell.tolist())) if pbc.any() else None))
 
     @property
@@ -94,7 +95,7 @@ class System:
         cell = np.asarray(atoms.cell.array)
         R = atoms.positions @ np.linalg.inv(cell) if self.npt else atoms.positions
         momenta, mass, kT = self.momenta, atoms.get_masses(), float(self.kT)
-        if not atoms.get_momenta().any():
+        if not np.delete(atoms.get_momenta(), self.fixed, axis=0).any():
             momenta = thermal_momenta(mass, kT, seed, self.fixed)
         settings: dict[str, Any] = {"mass": jnp.asarray(mass), "momenta": jnp.asarray(momenta), "kT": kT}
         if self.npt:
@@ -136,9 +137,9 @@ class System:
         )
 
     def make_room(self, positions) -> None:
-        """A larger box where atoms of a slab have come too near to their images beyond the vacuum."""
+        """A larger box where atoms (…, n, 3) of a slab are too near to their images beyond the vacuum."""
         if self.box is not None and vacuum_left(self.box, self.template.pbc, positions) < self.reach:
-            self.motion = self._in_a_box(self.motion.kind, positions)
+            self.motion = self._in_a_box(self.motion.kind, positions, self.box)
 
     def record(self, carry, step: int) -> dict[str, float]:
         """One row of the table."""
@@ -166,6 +167,11 @@ class System:
         atoms.info = {name: value for name, value in atoms.info.items() if name not in COLUMNS}
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
+
+
+def _moving(config) -> str:
+    """What of a model's config decides how atoms move, as text."""
+    return re.sub(r"zero_point=\w+, |, zero_point=\w+(?=\))", "", repr(config))
 
 
 def fingerprint(params) -> str:
@@ -204,8 +210,18 @@ def thermal_momenta(mass, kT: float, seed: int, fixed=()) -> np.ndarray:
 
 
 def fixed_atoms(atoms: ase.Atoms) -> np.ndarray:
-    """Indices (k,) of the atoms that `FixAtoms` holds, ascending."""
-    return np.unique(np.concatenate([np.zeros(0, int), *(one.index for one in atoms.constraints)]))
+    """Indices (k,) of the atoms that `FixAtoms` holds, ascending.
+
+    Raises:
+        ValueError: for one that is not there.
+    """
+    held = np.zeros(len(atoms), bool)
+    for one in atoms.constraints:
+        beyond = one.index[(one.index < -len(atoms)) | (one.index >= len(atoms))]
+        if len(beyond):
+            raise ValueError(f"constraints must be of atoms 0 to {len(atoms) - 1}, got {beyond[0]}")
+        held[one.index] = True
+    return np.flatnonzero(held)
 
 
 def first_momenta(atoms: ase.Atoms, ensemble: Ensemble) -> np.ndarray:

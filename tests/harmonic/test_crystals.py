@@ -79,6 +79,20 @@ def test_as_ase_finds_them_by_differences(tmp_path):
     np.testing.assert_allclose(found.wavenumbers(q), expected, rtol=0.01)
 
 
+def test_atoms_far_outside_their_cell_and_skewed_cells_are_the_same_crystal(alloy):
+    cell, found = alloy
+    q = [0.31, 0.07, 0.45]
+    far = cell.copy()
+    far.positions[1] += 7 * cell.cell[0] - 5 * cell.cell[2]
+    moved = jphys.phonons(springs, K, far, supercell=(2, 2, 2), cutoff=0.5 * (NEAR + A))
+    np.testing.assert_allclose(moved.wavenumbers(q), found.wavenumbers(q), atol=0.05)
+    skewed = cell.copy()
+    skewed.set_cell(cell.cell.array + [[0, 0, 0], 3 * cell.cell[0], [0, 0, 0]])
+    same = jphys.phonons(springs, K, skewed, supercell=(2, 2, 2), cutoff=0.5 * (NEAR + A))
+    wave = np.linalg.solve(cell.cell.array, q) @ skewed.cell.array.T  # the same wave vector of space
+    np.testing.assert_allclose(same.wavenumbers(wave), found.wavenumbers(q), atol=0.05)
+
+
 def test_for_phonopy(alloy, tmp_path):
     """All pairs of the supercell, whose atoms stand as phonopy has them: those of one site together, and of
     its cells the first index the fastest."""
@@ -102,6 +116,7 @@ def test_for_phonopy(alloy, tmp_path):
         ({"supercell": (2, 2)}, "supercell must be three whole numbers from 1, got \\(2, 2\\)"),
         ({"supercell": (2, 0, 2)}, "supercell must be three whole numbers from 1"),
         ({"supercell": (2, 2, 2.5)}, "supercell must be three whole numbers from 1"),
+        ({"supercell": 2}, "supercell must be three whole numbers from 1, got 2"),
         ({"supercell": (2, 2, 2), "cutoff": None}, "cutoff must be given for a function without one"),
     ],
 )
@@ -113,3 +128,5 @@ def test_what_no_supercell_is(settings, message):
 def test_a_molecule_is_no_crystal():
     with pytest.raises(ValueError, match="atoms must be periodic in all directions, got pbc"):
         jphys.phonons(springs, K, Atoms("Cu"), supercell=(2, 2, 2), cutoff=3.0)
+    with pytest.raises(ValueError, match="potential must not need bonds"):
+        jphys.phonons(*jphys.load("vimpnn-qm9"), bulk("C", "diamond", a=3.57), supercell=(1, 1, 1))

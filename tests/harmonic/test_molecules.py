@@ -4,10 +4,11 @@ import ase.vibrations
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.optimize import BFGS
 from known_surfaces import springs
 
 import jphys
-from jphys.graph import with_positions
+from jphys.graph import from_ase, with_positions
 from jphys.harmonic import frequencies, normal_modes
 from jphys.reliability.vibrations import numerical_hessians
 
@@ -81,6 +82,18 @@ def test_many_molecules_at_once():
     assert jphys.vibrations(springs, 40.0, []) == []
 
 
+def test_what_is_straight_but_for_rounding_is_linear(pretrained, calculator):
+    """HCN in any direction, relaxed from a bend: four modes, of which two are equal."""
+    atoms = molecule("HCN")
+    atoms.rotate(37, (1, 2, 3))
+    atoms.rattle(0.02, seed=1)
+    atoms.calc = calculator
+    assert BFGS(atoms, logfile=None).run(fmax=0.002, steps=200)
+    (found,) = jphys.vibrations(pretrained[0], pretrained[1], [from_ase(atoms)])
+    assert len(found.wavenumbers) == 4 and found.n_imaginary == 0
+    assert found.wavenumbers[0] == pytest.approx(found.wavenumbers[1], rel=0.02)
+
+
 def test_an_atom_has_no_modes_and_no_zero_point_energy():
     alone = normal_modes([2], [[0.0, 0.0, 0.0]], np.zeros((3, 3)))
     assert alone.wavenumbers.shape == (0,) and alone.modes.shape == (0, 1, 3) and alone.zero_point == 0.0
@@ -90,3 +103,5 @@ def test_a_crystal_is_sent_to_phonons(pretrained):
     crystal = jphys.make_graph([6], [[0, 0, 0]], cell=4 * np.eye(3), cutoff=5.0)
     with pytest.raises(ValueError, match="phonons has crystals, got a cell at 0"):
         jphys.vibrations(pretrained[0], pretrained[1], [crystal])
+    with pytest.raises(ValueError, match="graphs must be a sequence of Graph"):
+        jphys.vibrations(pretrained[0], pretrained[1], crystal)
