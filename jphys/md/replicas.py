@@ -168,7 +168,7 @@ class Replicas:
             blocked = overflow & finite
             stuck = np.where(blocked & (count == 0), stuck + 1, 0)
             # More room helps a full list alone; what outran one that was just made does so again.
-            full = [] if self.carry[1] is None else np.asarray(self.carry[1].did_buffer_overflow)
+            full = np.asarray(getattr(self.carry[1], "did_buffer_overflow", False))
             self.status[stuck > np.where(full, STUCK, 1)] = "too fast"
             left = np.where(self.broken, 0, left - count)
             if blocked.any() and left.any():
