@@ -19,7 +19,7 @@ from reliability_runs import RESULTS
 from reliability_tables import PAPER_1, PAPER_2, conformers, fitted, geometries
 from seeds import shown
 
-NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth", "fit-to-experiment", "geometry")
+NAMES = ("table1", "table2", "fig2", "fig3", "fig5", "truth", "second", "fit-to-experiment", "geometry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,7 @@ def main(config: Config) -> None:
     """Render, then write or compare."""
     made = config.page.read_text("utf-8")
     for name, render in zip(
-        NAMES, (table1, table2, fig2, fig3, fig5, truth, fitted, geometries), strict=True
+        NAMES, (table1, table2, fig2, fig3, fig5, truth, truth, fitted, geometries), strict=True
     ):
         record = stored(config.results, name)
         made = insert(made, name, render(record) if record else "", config.page)

@@ -2,6 +2,7 @@
 
     python experiments/truth_dft.py          # some minutes; table1_qm9.py must have run
     python experiments/truth_dft.py --surfaces ani-1x --ani-python PYTHON     # half a minute
+    python experiments/truth_dft.py --judge second --surfaces qm9-small physics mmff94 gfn2-xtb
 
 50 test molecules displaced by 0.05 and 0.1 Å, ten torsions, ten bond stretches, frequencies of ten molecules
 (experiments/make_truth.py). Surfaces: the pretrained qm9-small, the default and the paper's objective, both
@@ -13,6 +14,7 @@ imaginary. Writes docs/results/reliability/truth.json and truth.png.
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 import reliability_runs as shared
 import tyro
@@ -27,8 +29,14 @@ from jphys.reliability import truth
 class Config(shared.Judged):
     """Which surfaces, by which truth, where."""
 
+    judge: Literal["first", "second"] = "first"
+    """Which of the files in the package; the second one decides nothing, its table is second.json."""
     labels: Path | None = None
-    """File of make_truth.py; the one in the package where not given."""
+    """File of make_truth.py in their place."""
+
+    def __post_init__(self):
+        if self.labels is not None and self.judge != "first":
+            raise ValueError(f"labels must not go with the {self.judge} judge, got {self.labels}")
 
 
 def show(name: str, found: dict) -> None:
@@ -57,7 +65,8 @@ def show(name: str, found: dict) -> None:
 
 def main(config: Config) -> None:
     """Judge every surface, write, print."""
-    truth_of_dft = truths.load(config.labels)
+    first = config.judge == "first"
+    truth_of_dft = truths.load(config.labels if first else truths.SECOND)
     rows, points = {}, {}
     for name, (potential, params) in shared.surfaces(config).items():
         rows[name] = truth.judge(potential, params, truth_of_dft, progress=True)
@@ -66,9 +75,10 @@ def main(config: Config) -> None:
     record = {"provenance": truth_of_dft.provenance, "n": len(truth_of_dft.kind), "surfaces": rows}
     whole = config.preset == "full" and config.labels is None
     folder = config.output or (shared.RESULTS if whole else config.run)
-    shared.write(folder, f"{config.named('truth')}.json", record)
+    name = "truth" if first else "second"
+    shared.write(folder, f"{config.named(name)}.json" if first else "second.json", record)
     if not config.surfaces:
-        figures.rises(points, truth_of_dft, folder / "truth.png")
+        figures.rises(points, truth_of_dft, folder / f"{name}.png")
 
 
 if __name__ == "__main__":

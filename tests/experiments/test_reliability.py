@@ -343,6 +343,7 @@ def test_only_whole_results_go_into_the_docs(render):
         ),
         ("fig2_recovery.py", ("--surfaces", "ani-1x"), f"{ANI} after pip install"),
         ("fig3_assembly.py", ("--surfaces", "ani-2x"), "surfaces must be of qm9-small, physics, "),
+        ("truth_dft.py", ("--judge", "second", "--labels", "a.npz"), "labels must not go with the second"),
         ("truth_dft.py", ("--labels", "nowhere.npz"), "nowhere.npz must be an npz file of truth"),
     ],
 )
