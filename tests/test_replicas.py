@@ -1,5 +1,7 @@
 """Replicas in one loop: each is what it would be alone."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -164,8 +166,8 @@ def test_other_seeds_and_temperatures_are_the_same_program():
         single = jphys.Dynamics(temperature=temperatures[0])
         jphys.simulate(potential, params, moving(), steps=4, dynamics=single, progress=False)
     motion = System(potential, params, moving(), jphys.Dynamics(), 0.5, 1.25, None).motion
-    for program in (motion.init, motion.run, together_of(motion).run):
-        assert program._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
+    programs: tuple[Any, ...] = (motion.init, motion.run, together_of(motion).run)
+    assert [program._cache_size() for program in programs] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

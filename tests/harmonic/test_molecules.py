@@ -104,4 +104,4 @@ def test_a_crystal_is_sent_to_phonons(pretrained):
     with pytest.raises(ValueError, match="phonons has crystals, got a cell at 0"):
         jphys.vibrations(pretrained[0], pretrained[1], [crystal])
     with pytest.raises(ValueError, match="graphs must be a sequence of Graph"):
-        jphys.vibrations(pretrained[0], pretrained[1], crystal)
+        jphys.vibrations(pretrained[0], pretrained[1], crystal)  # pyright: ignore[reportArgumentType]
