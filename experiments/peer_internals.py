@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import logging
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -85,7 +86,8 @@ def relaxation(task: dict[str, Any]):
         calculator.calls = 0
         try:
             minimise[request["kind"]](atoms, request["fmax"], request["max_steps"])
-        except Exception as error:  # both have many
+        except Exception as error:  # both have many; a molecule that fails counts as not converged
+            print(f"{request['kind']}: {error!r}", file=sys.stderr)
             return {"calls": calculator.calls, "failure": repr(error)}
         calls = calculator.calls
         fmax = float(np.linalg.norm(atoms.get_forces(), axis=1).max())

@@ -30,7 +30,7 @@ class Config(shared.Judged):
     """Which surfaces, by which truth, where."""
 
     judge: Literal["first", "second"] = "first"
-    """Which of the files in the package; the second one decides nothing, its table is second.json."""
+    """Which of the files in the package; the second one decides nothing, its results are second*.json."""
     labels: Path | None = None
     """File of make_truth.py in their place."""
 
@@ -76,7 +76,7 @@ def main(config: Config) -> None:
     whole = config.preset == "full" and config.labels is None
     folder = config.output or (shared.RESULTS if whole else config.run)
     name = "truth" if first else "second"
-    shared.write(folder, f"{config.named(name)}.json" if first else "second.json", record)
+    shared.write(folder, f"{config.named(name)}.json", record)
     if not config.surfaces:
         figures.rises(points, truth_of_dft, folder / f"{name}.png")
 

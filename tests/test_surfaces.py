@@ -146,8 +146,7 @@ def test_what_a_model_says_of_its_energies_makes_no_other_simulation():
         potential = dataclasses.replace(as_potential(springs), config=config)
         system = System(potential, jnp.float32(1.0), diatomic(), jphys.Dynamics(), 0.5, 1.25, None)
         told = system.identity()["config"]
-        unknown = repr(dataclasses.replace(config, zero_point=None))
-        assert "zero_point" not in told and told.count("=") == unknown.count("=") - 1
+        assert "zero_point" not in told and told.count("=") == len(dataclasses.fields(config)) - 1
 
 
 def test_what_cannot_be_held(tmp_path):

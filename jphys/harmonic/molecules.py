@@ -47,8 +47,10 @@ def vibrations(potential, params, graphs: Sequence[Graph], *, chunk: int = 16) -
     Raises:
         ValueError: for a crystal, which has phonons, or what is no sequence of graphs.
     """
-    if isinstance(graphs, Graph) or not all(isinstance(graph, Graph) for graph in graphs):
-        raise ValueError("graphs must be a sequence of Graph (from_ase makes one), got something else")
+    wrong = [type(graph).__name__ for graph in graphs if not isinstance(graph, Graph)]
+    if isinstance(graphs, Graph) or wrong:
+        got = wrong[0] if wrong and not isinstance(graphs, Graph) else "one Graph"
+        raise ValueError(f"graphs must be a sequence of Graph (from_ase makes one), got {got}")
     for index, graph in enumerate(graphs):
         if np.any(graph.globals.cell):
             raise ValueError(f"graphs must be molecules, jphys.phonons has crystals, got a cell at {index}")

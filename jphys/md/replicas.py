@@ -99,6 +99,8 @@ class Replicas:
 
     def __init__(self, systems: list[System], files: list[Trajectory | None], atoms, seeds: Sequence[int]):
         self.systems, self.files, self.reruns = systems, files, 0
+        for system in systems:  # one motion, also of a model whose motions are not remembered
+            system.motion = systems[0].motion
         self.params, self.kT = systems[0].params, jnp.stack([system.kT for system in systems])
         states = [system.still(atoms, seed) for system, seed in zip(systems, seeds)]
         self.done, self.rows = np.zeros(len(systems), int), [[] for _ in systems]

@@ -146,11 +146,11 @@ def _advance(system: System, carry, rows: list[dict[str, float]], span, file: Tr
 
 def _begin(system: System, atoms: ase.Atoms, seed: int, file: Trajectory | None):
     """Carry, step and rows to go on from: those of the checkpoint, or the start as the first frame."""
-    carry = system.start(atoms, seed)
     if file is not None and file.resume:
-        state, done, rows = file.restore(carry[0], COLUMNS)
+        state, done, rows = file.restore(system.still(atoms, seed), COLUMNS)
         system.make_room(state.position)
         return system.with_list(state), done, rows
+    carry = system.start(atoms, seed)
     row = system.record(carry, 0)
     if file is not None and np.isfinite(row["potential"]):
         file.write(system.frame(carry, row), carry[0], 0)

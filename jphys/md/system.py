@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from typing import Any
 
 import ase
@@ -48,7 +47,7 @@ class System:
         )
         self.motion = self._in_a_box(kind, atoms.positions)
         self.kT = jnp.asarray(dynamics.temperature * units.KELVIN)  # eV
-        self.model = {"cutoff": potential.cutoff, "config": _moving(potential.config), "bonds": known}
+        self.model = {"cutoff": potential.cutoff, "config": repr(potential.config), "bonds": known}
         self.model["parameters"] = fingerprint(params)
 
     def _in_a_box(self, kind: Kind, positions, grown=None) -> Motion:
@@ -167,11 +166,6 @@ class System:
         atoms.info = {name: value for name, value in atoms.info.items() if name not in COLUMNS}
         atoms.info.update({name: row[name] for name in COLUMNS if np.isfinite(row[name])})
         return atoms
-
-
-def _moving(config) -> str:
-    """What of a model's config decides how atoms move, as text."""
-    return re.sub(r"zero_point=\w+, |, zero_point=\w+(?=\))", "", repr(config))
 
 
 def fingerprint(params) -> str:

@@ -26,7 +26,7 @@ class ModelConfig:
     """Largest atomic number; the masked-atom softmax runs over Z = 1..max_z."""
     reference_energies: tuple[tuple[int, float], ...] = ()
     """(Z, eV) per fitted element; energies are relative to their sum. Other elements then give NaN."""
-    zero_point: bool | None = None
+    zero_point: bool | None = dataclasses.field(default=None, repr=False)  # it changes no motion
     """Whether energies hold the zero-point energy, as QM9's do; None: nobody said."""
 
     def __post_init__(self):
